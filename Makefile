@@ -1,0 +1,60 @@
+# The whole of the project's housekeeping. `make demo` and `make test` each set up all that they need.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Extra flags for installing torch alone, such as the index of its CPU builds.
+TORCH_FLAGS ?=
+# Extra arguments of pytest: `make test ARGS='-k scan -x'`.
+ARGS ?=
+# The program that `make demo` runs, and where it writes.
+FILE ?=
+OUT ?= out/demo
+
+.PHONY: help setup check format test golden docs demo bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+# The stamp is written last, so an interrupted set-up starts again.
+$(READY): $(wildcard requirements/*.txt)
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install $(TORCH_FLAGS) -r requirements/torch.txt
+	$(PIP) install -r requirements/dev.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@
+
+setup: $(READY) ## make .venv from the pinned requirements
+
+check: $(READY) ## ruff, ruff format --check, mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## rewrite the sources as ruff formats them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: $(READY) ## every test, the documentation's code blocks included
+	$(BIN)/python -m pytest $(ARGS)
+
+golden: $(READY) ## rewrite the expected texts, to be read in the diff
+	RECC_UPDATE_GOLDEN=1 $(BIN)/python -m pytest $(ARGS) tests/errors tests/golden
+
+docs: $(READY) ## regenerate docs/errors.md and run every code block of the documentation
+	RECC_UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/docs
+
+demo: $(READY) ## compile a program, check it, train a language model with it (FILE=program.recc)
+	$(BIN)/recc demo $(FILE) --out $(OUT)
+
+bench: $(READY) ## measure against torch on this machine
+	$(BIN)/recc bench $(FILE)
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) build dist out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

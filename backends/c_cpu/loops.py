@@ -1,0 +1,391 @@
+"""From a loop tree to C statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from recc.backends.c_cpu.nest import Leaf, Loop, Nest, Node
+from recc.backends.c_cpu.opaque import write_opaque
+from recc.backends.c_cpu.scalar import call, literal, reduction
+from recc.backends.c_cpu.store import Ref, Store
+from recc.forms.block import (
+    Constant,
+    Contract,
+    Cumulate,
+    Gather,
+    Iota,
+    Map,
+    Mask,
+    Matrix,
+    Op,
+    Reduce,
+    Scatter,
+    Segment,
+    Shift,
+    Value,
+)
+
+Storage = Literal["real", "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8"]
+
+#: C types of stored elements.
+C_TYPE: Mapping[str, str] = {
+    "real": "real", "float32": "float", "float64": "double", "float16": "recc_half", "bfloat16": "recc_bfloat16",
+    "int64": "int64_t", "int32": "int32_t", "int16": "int16_t", "int8": "int8_t", "uint8": "uint8_t",
+}  # fmt: skip
+
+_KEYWORDS = frozenset(
+    """auto break case char const continue default do double else enum extern float for goto if inline int long
+    register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while real
+    main exp log sin cos tanh erf floor abs sqrt pow item first last length scratch arrays NULL t s T I""".split()
+)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Where a Block's input or a store's target lies: a C pointer, and its axes in memory order.
+
+    Elements are `stride` apart, from `start` (pairs of a complex tensor). With no pointer arithmetic to
+    do, `expression` is the C expression itself.
+    """
+
+    pointer: str
+    axes: tuple[str, ...]
+    storage: Storage = "real"
+    stride: int = 1
+    start: int = 0
+    expression: str = ""
+
+    def place(self, index: Mapping[str, str], sizes: Mapping[str, int]) -> str:
+        """The C expression of an element's position."""
+        text = ""
+        for axis in self.axes:
+            at = index[axis]
+            text = at if not text else f"({text}) * {sizes[axis]} + {at}"
+        text = text or "0"
+        if self.stride != 1:
+            text = f"({text}) * {self.stride} + {self.start}"
+        return text
+
+    def load(self, index: Mapping[str, str], sizes: Mapping[str, int]) -> str:
+        """The element as a value."""
+        if self.expression:
+            return self.expression
+        element = f"{self.pointer}[{self.place(index, sizes)}]"
+        if self.storage in ("float16", "bfloat16"):
+            return f"recc_from_{self.storage}({element})"
+        return f"(real){element}" if self.storage in ("float32", "float64") else element
+
+    def store(self, index: Mapping[str, str], sizes: Mapping[str, int], value: str, accumulate: bool) -> str:
+        """The statement that writes it."""
+        element = f"{self.pointer}[{self.place(index, sizes)}]"
+        if self.storage in ("float16", "bfloat16"):
+            if accumulate:
+                value = f"recc_from_{self.storage}({element}) + {value}"
+            return f"{element} = recc_to_{self.storage}({value});"
+        return f"{element} {'+=' if accumulate else '='} {value};"
+
+
+class Names:
+    """C identifiers: the user's names where they are free and legal."""
+
+    def __init__(self, taken: Iterable[str] = ()):
+        self.used = set(taken) | _KEYWORDS
+        self.given: dict[str, str] = {}
+
+    def __call__(self, name: str) -> str:
+        if name not in self.given:
+            clean = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
+            if not clean or clean[0].isdigit() or clean.startswith(("recc_", "_")):
+                clean = f"v{clean}"
+            unique, number = clean, 2
+            while unique in self.used:
+                unique, number = f"{clean}_{number}", number + 1
+            self.used.add(unique)
+            self.given[name] = unique
+        return self.given[name]
+
+
+class NestWriter:
+    """Writes a loop tree as C. `comments` are shown above the statement that defines a value."""
+
+    def __init__(
+        self,
+        nest: Nest,
+        memory: Mapping[str, Memory],
+        sizes: Mapping[str, int],
+        names: Names,
+        comments: Mapping[str, str] | None = None,
+        depth: int = 1,
+    ):
+        self.nest = nest
+        self.memory = memory
+        self.sizes = sizes
+        self.names = names
+        self.comments = dict(comments or {})
+        self.depth = depth
+        self.lines: list[str] = []
+        self.index: dict[str, str] = {}
+        self.dims: dict[str, tuple[str, ...]] = {}
+        self.homes: dict[int | None, list[Value]] = {}
+        self._assign_storage()
+
+    def write(self) -> list[str]:
+        """The C lines."""
+        self._body(self.nest.root, None)
+        return self.lines
+
+    def emit(self, text: str) -> None:
+        """One line at the current depth."""
+        self.lines.append("    " * self.depth + text)
+
+    def element(self, ref: Ref) -> str:
+        """The C expression of a value at a reference's position, inside the loops now open."""
+        index = {own: self.index.get(at, at) for own, at in ref.index}
+        op = self.nest.defined.get(ref.base.name)
+        if isinstance(op, Constant):
+            return literal(op.value, op.out.dtype)
+        if isinstance(op, Iota):
+            return index[op.axis]
+        return self.at(ref.base, index)
+
+    def at(self, value: Value, index: Mapping[str, str]) -> str:
+        """The C expression of a stored value at an index."""
+        if value.name in self.memory:
+            return self.memory[value.name].load(index, self.sizes)
+        dims = self.dims[value.name]
+        name = self.names(value.name)
+        return f"{name}[{self._linear(dims, index)}]" if dims else name
+
+    def arg(self, value: Value) -> str:
+        """The C expression of an operand."""
+        return self.element(self.nest.ref(value))
+
+    def open(self, axis: str) -> None:
+        """Begins a loop."""
+        var = self.names(f"axis {axis}") if f"axis {axis}" in self.names.given else self._loop_name(axis)
+        self.emit(f"for (int64_t {var} = 0; {var} < {self.sizes[axis]}; ++{var}) {{")
+        self.index[axis] = var
+        self.depth += 1
+
+    def close(self, axis: str) -> None:
+        """Ends a loop."""
+        self.depth -= 1
+        del self.index[axis]
+        self.emit("}")
+
+    def _loop_name(self, axis: str) -> str:
+        clean = axis if axis not in self.names.used else f"{axis}_at"
+        while clean in self.names.used:
+            clean += "_"
+        self.names.used.add(clean)
+        self.names.given[f"axis {axis}"] = clean
+        return clean
+
+    def _linear(self, dims: tuple[str, ...], index: Mapping[str, str]) -> str:
+        text = ""
+        for axis in dims:
+            text = index[axis] if not text else f"({text}) * {self.sizes[axis]} + {index[axis]}"
+        return text
+
+    def _assign_storage(self) -> None:
+        """Finds for every value the innermost body that holds its producer and all its consumers."""
+        made: dict[str, tuple[Value, list[Loop]]] = {}
+        used: dict[str, list[list[Loop]]] = {}
+
+        def visit(nodes: list[Node], path: list[Loop]) -> None:
+            for node in nodes:
+                if isinstance(node, Loop):
+                    visit(node.body, [*path, node])
+                    continue
+                item = node.item
+                for ref, _ in self.nest.operands(item):
+                    used.setdefault(ref.base.name, []).append(path)
+                if not isinstance(item, Store):
+                    over = self.nest.reduced(item)
+                    cut = next((i for i, loop in enumerate(path) if loop.axis in over), len(path))
+                    made[item.out.name] = (item.out, path[:cut])
+
+        visit(self.nest.root, [])
+        for name, (value, path) in made.items():
+            shared = path
+            for other in used.get(name, ()):
+                count = next((i for i, (x, y) in enumerate(zip(shared, other, strict=False)) if x is not y), None)
+                shared = shared[: min(len(shared), len(other)) if count is None else count]
+            around = {loop.axis for loop in shared}
+            self.dims[name] = tuple(a for a in self.nest.order if a in value.axes and a not in around)
+            if self.dims[name]:
+                self.homes.setdefault(id(shared[-1]) if shared else None, []).append(value)
+
+    def _body(self, nodes: list[Node], home: int | None) -> None:
+        for value in self.homes.get(home, ()):
+            count = 1
+            for axis in self.dims[value.name]:
+                count *= self.sizes[axis]
+            kind = "real" if value.dtype == "real" else "int64_t"
+            self.emit(f"RECC_ALIGNED {kind} {self.names(value.name)}[{max(1, count)}];")
+        for node in nodes:
+            if isinstance(node, Leaf):
+                self._leaf(node.item, None)
+            else:
+                self._loop(node)
+
+    def _loop(self, loop: Loop) -> None:
+        temporaries = self._begin_reductions(loop)
+        inner = loop.innermost and not any(isinstance(n.item, Scatter) for n in loop.body if isinstance(n, Leaf))
+        if inner and self.sizes[loop.axis] >= 4:
+            clauses = "".join(f" reduction({op}:{names})" for op, names in _clauses(temporaries.values()))
+            self.emit(f"RECC_SIMD({clauses.strip()})")
+        self.open(loop.axis)
+        if loop.innermost:
+            for node in loop.body:
+                assert isinstance(node, Leaf)
+                self._leaf(node.item, temporaries.get(id(node.item)))
+        else:
+            self._body(loop.body, id(loop))
+        self.close(loop.axis)
+        self._end_reductions(loop, temporaries)
+
+    def _begin_reductions(self, loop: Loop) -> dict[int, tuple[Op, str, str]]:
+        """Starts every reduction whose outermost summed loop is this one; scalars for an innermost loop."""
+        temporaries: dict[int, tuple[Op, str, str]] = {}
+        for leaf in _leaves(loop):
+            item = leaf.item
+            if isinstance(item, Store) or not (over := self.nest.reduced(item)):
+                continue
+            assert isinstance(item, (Contract, Reduce, Scatter))
+            opened = set(self.index)
+            direct = loop.innermost and loop.axis in over and not isinstance(item, Scatter)
+            if loop.axis in over and not (over & opened) and not (direct and len(over) == 1):
+                self._fill(item.out, reduction(_fn(item))[0])
+            if direct:
+                identity, operator, _ = reduction(_fn(item))
+                alone = len(over) == 1 and not self.dims[item.out.name]
+                name = self.names(item.out.name) if alone else self.names(f"{item.out.name} in {loop.axis}")
+                self._comment(item.out.name)
+                self.emit(f"real {name} = {identity};")
+                temporaries[id(item)] = (item, operator, name)
+        return temporaries
+
+    def _fill(self, value: Value, identity: str) -> None:
+        """Sets a reduction's result to the identity before its loops."""
+        dims = self.dims[value.name]
+        name = self.names(value.name)
+        if not dims:
+            self.emit(f"real {name} = {identity};")
+            return
+        missing = [a for a in dims if a not in self.index]
+        for axis in missing:
+            self.open(axis)
+        self.emit(f"{name}[{self._linear(dims, self.index)}] = {identity};")
+        for axis in reversed(missing):
+            self.close(axis)
+
+    def _end_reductions(self, loop: Loop, temporaries: Mapping[int, tuple[Op, str, str]]) -> None:
+        for item, _, name in temporaries.values():
+            target = self.at(item.out, self.index)
+            if target == name:
+                continue
+            if len(self.nest.reduced(item)) == 1:
+                self.emit(f"{target} = {name};")
+            else:
+                self.emit(f"{target} = {reduction(_fn(item))[2].format(target, name)};")
+
+    def _comment(self, name: str) -> None:
+        if name in self.comments:
+            self.emit(f"/* {self.comments.pop(name)} */")
+
+    def _leaf(self, item: Op | Store, temporary: tuple[Op, str, str] | None) -> None:
+        if isinstance(item, Store):
+            memory = self.memory[item.target]
+            self.emit(memory.store(self.index, self.sizes, self.arg(item.value), item.accumulate))
+            return
+        if temporary is None:
+            self._comment(item.out.name)
+        if isinstance(item, (Cumulate, Segment, Matrix)):
+            write_opaque(self, item)
+            return
+        if isinstance(item, (Contract, Reduce)):
+            expr = " * ".join(self.arg(v) for v in item.operands)
+            target = temporary[2] if temporary else self.at(item.out, self.index)
+            if isinstance(item, Contract):
+                self.emit(f"{target} += {expr};")
+            else:
+                self.emit(f"{target} = {reduction(item.fn)[2].format(target, expr)};")
+            return
+        if isinstance(item, Scatter):
+            self._scatter(item)
+            return
+        self._define(item.out, self._expression(item))
+
+    def _define(self, value: Value, expr: str) -> None:
+        if self.dims[value.name]:
+            self.emit(f"{self.at(value, self.index)} = {expr};")
+        else:
+            kind = "real" if value.dtype == "real" else ("int" if value.dtype == "bool" else "int64_t")
+            self.emit(f"const {kind} {self.names(value.name)} = {expr};")
+
+    def _expression(self, op: Op) -> str:
+        if isinstance(op, Map):
+            return call(op.fn, [self.arg(v) for v in op.args])
+        if isinstance(op, Mask):
+            row, col = self.index[op.row], self.index[op.col]
+            return f"({row} {'>' if op.strict else '>='} {col} ? {self.arg(op.arg)} : 0)"
+        if isinstance(op, Shift):
+            return self._elsewhere(op.arg, op.axis, f"({self.index[op.axis]} + {op.offset})", op.edge)
+        if isinstance(op, Gather):
+            return self._elsewhere(op.arg, op.axis, f"({self.arg(op.index)})", op.edge)
+        raise AssertionError(f"no C for {type(op).__name__}")
+
+    def _elsewhere(self, value: Value, axis: str, at: str, edge: str) -> str:
+        """An element at another position along an axis, by the axis' edge rule."""
+        size = self.sizes[axis]
+        ref = self.nest.ref(value)
+        own = next(a for a, seen in ref.index if seen == axis)
+        index = {a: self.index.get(seen, seen) for a, seen in ref.index}
+        op = self.nest.defined.get(ref.base.name)
+        bounded = f"recc_wrap({at}, {size})" if edge == "wrap" else f"recc_clamp_index({at}, {size})"
+        if isinstance(op, Constant):
+            inside = literal(op.value, op.out.dtype)
+        elif isinstance(op, Iota):
+            inside = bounded
+        else:
+            inside = self.at(ref.base, {**index, own: bounded})
+        return f"(({at} >= 0) & ({at} < {size}) ? {inside} : 0)" if edge == "zero" else inside
+
+    def _scatter(self, op: Scatter) -> None:
+        size = self.sizes[op.axis]
+        at = self.names(f"{op.out.name} at")
+        if not self.nest.loops(op):
+            self._fill(op.out, "0")
+        self.emit("{")
+        self.depth += 1
+        self.emit(f"const int64_t {at} = {self.arg(op.index)};")
+        bounded = f"recc_wrap({at}, {size})" if op.edge == "wrap" else f"recc_clamp_index({at}, {size})"
+        target = self.at(op.out, {**self.index, op.axis: bounded})
+        guard = f"if ({at} >= 0 && {at} < {size}) " if op.edge == "zero" else ""
+        self.emit(f"{guard}{target} += {self.arg(op.arg)};")
+        self.depth -= 1
+        self.emit("}")
+
+
+def _leaves(loop: Loop) -> list[Leaf]:
+    found: list[Leaf] = []
+    for node in loop.body:
+        found.extend([node] if isinstance(node, Leaf) else _leaves(node))
+    return found
+
+
+def _fn(item: Contract | Reduce | Scatter | Op) -> str:
+    return item.fn if isinstance(item, Reduce) else "sum"
+
+
+def _clauses(found: Iterable[tuple[Op, str, str]]) -> list[tuple[str, str]]:
+    groups: dict[str, list[str]] = {}
+    for _, operator, name in found:
+        groups.setdefault(operator, []).append(name)
+    return [(operator, ", ".join(names)) for operator, names in groups.items()]
+
+
+__all__ = ["C_TYPE", "Memory", "Names", "NestWriter", "Storage"]

@@ -1,0 +1,187 @@
+"""The command line: `recc check | explain | emit | run | bench | zoo | demo`.
+
+Status 0: done. Status 2: the user's mistake, told in plain words on standard error. Status 130: interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from recc.errors import InternalError, ReccError
+
+Command = Callable[[argparse.Namespace], None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit status."""
+    try:
+        options = parser().parse_args(arguments)
+    except SystemExit as done:  # argparse has printed the help or the mistake
+        return int(done.code or 0)
+    command: Command = options.command
+    try:
+        command(options)
+        sys.stdout.flush()
+    except InternalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except ReccError as error:
+        text = str(error)
+        print(text if text.startswith("error") else f"error: {text}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # The reader has gone (`recc emit … | head`): nothing is left to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(prog="recc", description="Write the recurrence; get the kernels.")
+    top.add_argument("--version", action="version", version=f"recc {_version()}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    _check(commands.add_parser("check", help="read a program and tell every mistake in it"))
+    _explain(commands.add_parser("explain", help="say what the compiler finds in a program"))
+    _emit(commands.add_parser("emit", help="write the kernels of a program"))
+    _run(commands.add_parser("run", help="run a program on columns of a .csv file or arrays of an .npz file"))
+    _bench(commands.add_parser("bench", help="measure kernels on this machine"))
+    _zoo(commands.add_parser("zoo", help="list the programs that come with recc, or print one"))
+    _demo(commands.add_parser("demo", help="train a small language model with a program"))
+    return top
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("recc-lang")
+    except PackageNotFoundError:
+        return "(run from its sources)"
+
+
+def _file(command: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    command.add_argument(
+        "file", metavar="FILE", nargs="?" if optional else None, help="a program, or the name of one in the zoo"
+    )
+    command.add_argument("--name", help="which recurrence, where the file has several")
+
+
+def _compiled(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--backend", default="auto", help="auto (default), numpy, c, torch or triton")
+    command.add_argument("--form", default="auto", help="auto (default), sequential, scan, chunked, …")
+
+
+def _sizes(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--size", action="append", default=[], metavar="AXIS=N", help="the size of an axis")
+
+
+def _check(command: argparse.ArgumentParser) -> None:
+    def act(options: argparse.Namespace) -> None:
+        from recc.commands.programs import check
+
+        check(options.file, options.name, full=options.print)
+
+    _file(command)
+    command.add_argument("--print", action="store_true", help="show the checked program, nothing left implicit")
+    command.set_defaults(command=act)
+
+
+def _explain(command: argparse.ArgumentParser) -> None:
+    def act(options: argparse.Namespace) -> None:
+        from recc.commands.programs import explain
+
+        explain(options.file, options.name, options.backend, options.form)
+
+    _file(command)
+    _compiled(command)
+    command.set_defaults(command=act)
+
+
+def _emit(command: argparse.ArgumentParser) -> None:
+    def act(options: argparse.Namespace) -> None:
+        from recc.commands.programs import emit
+
+        emit(options)
+
+    _file(command)
+    _compiled(command)
+    _sizes(command)
+    command.add_argument("--dtype", default="float32", help="float32 (default), float64, float16 or bfloat16")
+    command.add_argument("--out", type=Path, help="a file to write to instead of standard output")
+    command.set_defaults(command=act)
+
+
+def _run(command: argparse.ArgumentParser) -> None:
+    def act(options: argparse.Namespace) -> None:
+        from recc.commands.run import run
+
+        run(options)
+
+    _file(command)
+    _compiled(command)
+    command.add_argument("--data", type=Path, metavar="DATA", help="inputs: a .csv with a header, or an .npz")
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter or an unchanging input: a number, or nested lists as in JSON",
+    )
+    command.add_argument(
+        "--out", type=Path, help="where to write the outputs: .csv or .npz (default: csv on standard output)"
+    )
+    command.add_argument(
+        "--initial-state", type=Path, metavar="NPZ", help="the state to begin with, as --final-state wrote it"
+    )
+    command.add_argument("--final-state", type=Path, metavar="NPZ", help="where to write the state after the last step")
+    command.set_defaults(command=act)
+
+
+def _bench(command: argparse.ArgumentParser) -> None:
+    def act(options: argparse.Namespace) -> None:
+        from recc.bench import main as bench
+
+        bench(options)
+
+    _file(command, optional=True)
+    _sizes(command)
+    command.set_defaults(command=act)
+
+
+def _zoo(command: argparse.ArgumentParser) -> None:
+    def act(options: argparse.Namespace) -> None:
+        from recc.commands.programs import zoo
+
+        zoo(options.program)
+
+    command.add_argument("program", metavar="NAME", nargs="?", help="print this program")
+    command.set_defaults(command=act)
+
+
+def _demo(command: argparse.ArgumentParser) -> None:
+    def act(options: argparse.Namespace) -> None:
+        from recc.demo.story import demo
+
+        demo(options)
+
+    _file(command, optional=True)
+    _sizes(command)
+    command.add_argument("--seconds", type=float, default=60.0, help="how long to train (default: 60)")
+    command.add_argument(
+        "--out", type=Path, default=Path("out/demo"), help="where the picture and the kernel go (default: out/demo)"
+    )
+    command.add_argument("--width", type=int, default=192, help="the width of the model (default: 192)")
+    command.add_argument("--seed", type=int, default=0)
+    command.set_defaults(command=act)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

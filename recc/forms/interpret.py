@@ -1,0 +1,303 @@
+"""The interpreter of Blocks: what each operation means, in NumPy.
+
+It defines the operations for tests and for every backend: about as long as the laws themselves, with no
+care for speed. Every array has exactly the axes of its value, in order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from recc.forms.block import (
+    Block,
+    BlockError,
+    Constant,
+    Contract,
+    Cumulate,
+    Gather,
+    Iota,
+    Map,
+    Mask,
+    Matrix,
+    Op,
+    Reduce,
+    Rename,
+    Scatter,
+    Segment,
+    Shift,
+    Value,
+)
+
+Array = NDArray[Any]
+
+
+def interpret(
+    block: Block, inputs: Mapping[str, Array], sizes: Mapping[str, int], dtype: DTypeLike = np.float64
+) -> dict[str, Array]:
+    """Runs a Block on arrays and gives its outputs by name.
+
+    Args:
+        block: any Block that `verify` accepts.
+        inputs: for each input an array with exactly the axes of its value, in order.
+        sizes: the size of each axis, by the axis that gives it (see `Block.root`).
+        dtype: of real values: a NumPy real dtype, `np.longdouble` included (matrix functions and
+            `erf` work in float64 whatever it is).
+
+    Raises:
+        BlockError: if an input is missing or has another shape.
+    """
+    run = _Run(block, sizes, np.dtype(dtype))
+    for v in block.inputs:
+        if v.name not in inputs:
+            raise BlockError(f"{block.name}: input {v} is missing")
+        array = np.asarray(inputs[v.name], run.dtype(v))
+        if array.shape != run.shape(v.axes):
+            raise BlockError(f"{block.name}: input {v} has shape {run.shape(v.axes)}, not {array.shape}")
+        run.env[v.name] = array
+    with np.errstate(all="ignore"):
+        for op in block.ops:
+            result = np.asarray(_RULES[type(op)](run, op))
+            run.env[op.out.name] = np.array(np.broadcast_to(result, run.shape(op.out.axes)), run.dtype(op.out))
+    return {name: run.env[v.name] for name, v in block.outputs}
+
+
+class _Run:
+    """The arrays of one run, and views of them laid out along other axes."""
+
+    def __init__(self, block: Block, sizes: Mapping[str, int], real: np.dtype[Any]):
+        self.root = block.root
+        self.sizes = sizes
+        self.real = real
+        self.env: dict[str, Array] = {}
+
+    def dtype(self, v: Value) -> np.dtype[Any]:
+        return {"real": self.real, "int": np.dtype(np.int64), "bool": np.dtype(np.bool_)}[v.dtype]
+
+    def size(self, axis: str) -> int:
+        return self.sizes[self.root[axis]]
+
+    def shape(self, axes: Sequence[str]) -> tuple[int, ...]:
+        return tuple(self.size(a) for a in axes)
+
+    def at(self, v: Value, axes: Sequence[str]) -> Array:
+        """The array of a value along `axes`, in that order, of size 1 along those it lacks."""
+        return lay(self.env[v.name], v.axes, axes)
+
+    def along(self, axis: str, axes: Sequence[str]) -> Array:
+        """The positions along an axis."""
+        return lay(np.arange(self.size(axis)), (axis,), axes)
+
+
+def lay(array: Array, have: Sequence[str], want: Sequence[str]) -> Array:
+    """A view of an array with axes `have` along the axes `want`, of size 1 along those it lacks."""
+    present = [have.index(a) for a in want if a in have]
+    shape = [array.shape[have.index(a)] if a in have else 1 for a in want]
+    view: Array = array.transpose(present).reshape(shape)
+    return view
+
+
+def _sigmoid(x: Array) -> Array:
+    small = np.exp(-np.abs(x))
+    result: Array = np.where(x >= 0, 1, small) / (1 + small)
+    return result
+
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+#: What each scalar function of `Map` computes, stable for arguments of any size.
+SCALAR: Mapping[str, Callable[..., Any]] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide, "pow": np.power,
+    "neg": np.negative, "min": np.minimum, "max": np.maximum,
+    "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
+    "eq": np.equal, "ne": np.not_equal, "and": np.logical_and, "or": np.logical_or, "not": np.logical_not,
+    "where": np.where, "exp": np.exp, "log": np.log, "log1p": np.log1p, "expm1": np.expm1, "sqrt": np.sqrt,
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+    "sigmoid": _sigmoid,
+    "log_sigmoid": lambda x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))),
+    "softplus": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
+    "tanh": np.tanh, "sin": np.sin, "cos": np.cos, "abs": np.abs, "sign": np.sign, "floor": np.floor,
+    "erf": _erf, "logaddexp": np.logaddexp,
+    "real": lambda x: x, "stop": lambda x: x, "surrogate": lambda x, backward: x,
+}  # fmt: skip
+
+
+def _map(run: _Run, op: Map) -> Array:
+    args = [run.at(v, op.out.axes) for v in op.args]
+    if op.out.dtype == "real":
+        args = [a if v.dtype == "bool" else a.astype(run.real) for a, v in zip(args, op.args, strict=True)]
+    return np.asarray(SCALAR[op.fn](*args))
+
+
+def _contract(run: _Run, op: Contract) -> Array:
+    labels = {a: i for i, a in enumerate((*op.out.axes, *op.over))}
+    operands: list[Any] = []
+    for v in op.args:
+        operands += [run.env[v.name], [labels[a] for a in v.axes]]
+    return np.asarray(np.einsum(*operands, [labels[a] for a in op.out.axes]))
+
+
+def _reduce(run: _Run, op: Reduce) -> Array:
+    array = run.env[op.arg.name]
+    axes = tuple(op.arg.axes.index(a) for a in op.over)
+    if op.fn == "prod":
+        return np.asarray(np.prod(array, axis=axes))
+    if op.fn == "max":
+        return np.asarray(np.max(array, axis=axes, initial=-np.inf))
+    return np.asarray(np.min(array, axis=axes, initial=np.inf))
+
+
+def _cumulate(run: _Run, op: Cumulate) -> Array:
+    array = np.moveaxis(run.env[op.arg.name], op.arg.axes.index(op.axis), -1)
+    array = array[..., ::-1] if op.reverse else array
+    if op.exclusive:
+        first = np.full((*array.shape[:-1], 1), 0 if op.fn == "sum" else 1)
+        array = np.concatenate([first, array], axis=-1)[..., : array.shape[-1]]
+    result = np.cumsum(array, axis=-1) if op.fn == "sum" else np.cumprod(array, axis=-1)
+    result = result[..., ::-1] if op.reverse else result
+    return np.moveaxis(result, -1, op.arg.axes.index(op.axis))
+
+
+def _segment(run: _Run, op: Segment) -> Array:
+    rest = tuple(a for a in op.out.axes if a not in (op.row, op.col))
+    arg = run.at(op.arg, (*rest, op.row))
+    size = run.size(op.row)
+    result = np.zeros((*run.shape(rest), size, size), run.real)
+    for t in range(size):
+        if t:
+            result[..., t, :t] = result[..., t - 1, :t] * arg[..., t, None]
+        result[..., t, t] = 1
+    return lay(result, (*rest, op.row, op.col), op.out.axes)
+
+
+def _mask(run: _Run, op: Mask) -> Array:
+    row, col = run.along(op.row, op.out.axes), run.along(op.col, op.out.axes)
+    return np.where(row > col if op.strict else row >= col, run.env[op.arg.name], 0)
+
+
+def _matrix(run: _Run, op: Matrix) -> Array:
+    batch = tuple(a for a in op.out.axes if a not in (op.rows, op.cols))
+    a = run.at(op.args[0], (*batch, op.rows, op.cols)).astype(np.float64)
+    if op.fn.startswith("solve"):
+        rhs = run.at(op.args[1], (*batch, op.rows)).astype(np.float64)
+        shape = run.shape((*batch, op.rows))
+        a = np.swapaxes(a, -1, -2) if op.transposed else a
+        solve = _substitute if op.fn == "solve_unit_lower" else _solve
+        x = solve(np.broadcast_to(a, (*shape, shape[-1])), np.broadcast_to(rhs, shape), op.transposed)
+        return lay(x, (*batch, op.rows), op.out.axes)
+    if op.fn == "inv":
+        result = np.linalg.inv(a)
+    elif op.fn == "expm":
+        result = _expm(a)
+    else:
+        g = run.at(op.args[1], (*batch, op.rows, op.cols)).astype(np.float64)
+        result = _expm_vjp(a, g)
+    result = np.broadcast_to(result, run.shape((*batch, op.rows, op.cols)))
+    return lay(result, (*batch, op.rows, op.cols), op.out.axes)
+
+
+def _solve(a: Array, b: Array, transposed: bool) -> Array:
+    del transposed  # `a` is transposed already
+    return np.asarray(np.linalg.solve(a, b[..., None])[..., 0])
+
+
+def _substitute(a: Array, b: Array, transposed: bool) -> Array:
+    """Solves a unit triangular system row by row: from the first row on, or from the last one back."""
+    x = b.copy()
+    size = b.shape[-1]
+    for i in range(size - 1, -1, -1) if transposed else range(size):
+        done = slice(i + 1, None) if transposed else slice(0, i)
+        x[..., i] -= np.sum(a[..., i, done] * x[..., done], axis=-1)
+    return x
+
+
+def _expm(a: Array) -> Array:
+    """The matrix exponential, by Taylor series of A / 2^k with norm at most 1/2 and k squarings.
+
+    The series is cut after 20 terms: the next one is below 1e-25. Source: Higham, *Functions of
+    Matrices*, 2008, chapter 10.
+    """
+    norm = float(np.max(np.sum(np.abs(a), axis=-1), initial=0.0))
+    squarings = max(0, math.ceil(math.log2(norm)) + 1) if 0 < norm < math.inf else 0
+    scaled = a / 2.0**squarings
+    term = np.broadcast_to(np.eye(a.shape[-1]), a.shape)
+    result = term.copy()
+    for k in range(1, 21):
+        term = term @ scaled / k
+        result = result + term
+    for _ in range(squarings):
+        result = result @ result
+    return result
+
+
+def _expm_vjp(a: Array, g: Array) -> Array:
+    """The gradient of `sum(G * expm(A))`: the corner of `expm([[Aᵀ, G], [0, Aᵀ]])`."""
+    size = a.shape[-1]
+    a, g = np.broadcast_arrays(np.swapaxes(a, -1, -2), g)
+    both = np.concatenate([np.concatenate([a, g], -1), np.concatenate([np.zeros_like(a), a], -1)], -2)
+    return _expm(both)[..., :size, size:]
+
+
+def _inside(index: Array, size: int, edge: str) -> tuple[Array, Array]:
+    """An index moved into the axis by its edge rule, and where it points at something."""
+    if edge == "wrap":
+        return index % size, np.ones(index.shape, bool)
+    near = np.clip(index, 0, size - 1)
+    return near, (near == index) | (edge == "clamp")
+
+
+def _shift(run: _Run, op: Shift) -> Array:
+    array, size = run.env[op.arg.name], run.size(op.axis)
+    if size == 0:
+        return array
+    near, hit = _inside(np.arange(size) + op.offset, size, op.edge)
+    moved = np.take(array, near, axis=op.out.axes.index(op.axis))
+    return np.where(lay(hit, (op.axis,), op.out.axes), moved, np.zeros((), array.dtype))
+
+
+def _gather(run: _Run, op: Gather) -> Array:
+    array, size, shape = run.env[op.arg.name], run.size(op.axis), run.shape(op.out.axes)
+    if size == 0:
+        return np.zeros(shape, array.dtype)
+    near, hit = _inside(run.at(op.index, op.out.axes), size, op.edge)
+    # The axis gathered from goes last, under a name of its own: the index may run along it as well.
+    have = tuple("" if a == op.axis else a for a in op.arg.axes)
+    wide = np.broadcast_to(lay(array, have, (*op.out.axes, "")), (*shape, size))
+    found = np.take_along_axis(wide, np.broadcast_to(near, shape)[..., None], -1)[..., 0]
+    return np.where(hit, found, np.zeros((), array.dtype))
+
+
+def _scatter(run: _Run, op: Scatter) -> Array:
+    array, size = run.env[op.arg.name], run.size(op.axis)
+    result = np.zeros(run.shape(op.out.axes), run.real)
+    if size:
+        near, hit = _inside(run.at(op.index, op.arg.axes), size, op.edge)
+        places = tuple(near if a == op.axis else run.along(a, op.arg.axes) for a in op.out.axes)
+        np.add.at(result, tuple(np.broadcast_to(p, array.shape) for p in places), np.where(hit, array, 0))
+    return result
+
+
+def _rename(run: _Run, op: Rename) -> Array:
+    names = dict(op.names)
+    return lay(run.env[op.arg.name], tuple(names.get(a, a) for a in op.arg.axes), op.out.axes)
+
+
+_RULES: Mapping[type[Op], Callable[[_Run, Any], Any]] = {
+    Constant: lambda run, op: op.value,
+    Iota: lambda run, op: run.along(op.axis, op.out.axes),
+    Rename: _rename,
+    Map: _map,
+    Contract: _contract,
+    Reduce: _reduce,
+    Cumulate: _cumulate,
+    Segment: _segment,
+    Mask: _mask,
+    Matrix: _matrix,
+    Shift: _shift,
+    Gather: _gather,
+    Scatter: _scatter,
+}

@@ -1,0 +1,441 @@
+"""The sequential form: any program as a few loops over time around straight-line Blocks.
+
+A program becomes one or more **passes**, each a loop in one direction. Before the loop a prologue Block
+computes what does not vary with time; in it a step Block maps carries and inputs at step t to new
+carries and outputs. Law, for a left-to-right pass with carries c and prologue values p:
+
+    p, c[-1] = prologue(params)
+    c[t], y[t] = step(c[t-1], x[t], p)
+
+Everything a step reads from another step is a carry: the state itself, its older values for order two
+and up, and delay lines for lagged inputs (`x[t-1]`). A read in the other direction (`x[t+1]`, or a state
+that runs from right to left) is a delay line of another pass, whose value at each step is kept for the
+passes after it.
+
+The backward form runs the passes in reverse order and each loop against its direction. A loop keeps its
+carries every so many steps (a segment); the backward loop recomputes a segment's carries from there and
+then runs the VJP of the step Block through it, so that memory is inputs, outputs and one set of carries
+per segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from recc.errors import Refusal
+from recc.forms.block import Block, BlockDtype, Builder, Value
+from recc.forms.lower import Lowering, Pair
+from recc.forms.vjp import vjp
+from recc.recurrence import Expr, Kind, Read, Recurrence, Stage, Symbol, reads
+
+Role = Literal["argument", "carry", "kept", "prologue", "clock", "output"]
+
+#: The axis that a batch axis becomes when it is moved into the Block to be the vector axis.
+LANE = "lane"
+
+
+@dataclass(frozen=True)
+class Port:
+    """One real tensor that enters or leaves a Block, and what it is outside.
+
+    `value` is the Block's own name for it; `name` and `part` say which tensor of the program it is
+    (`part` is 0 for the real and 1 for the imaginary part, `complex` whether there are two).
+    `axes` are in memory order.
+    """
+
+    value: str
+    role: Role
+    name: str
+    axes: tuple[str, ...]
+    dtype: BlockDtype = "real"
+    complex: bool = False
+    part: int = 0
+
+
+@dataclass(frozen=True)
+class Carry:
+    """What a loop hands from one step to the next: `symbol` as it was `depth` steps before.
+
+    `slot` says whether the caller sees it as part of the state.
+    """
+
+    name: str
+    symbol: str
+    depth: int
+    axes: tuple[str, ...]
+    complex: bool
+    slot: bool
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One loop over time. `direction` is 1 (left to right) or -1.
+
+    The prologue Block has the parameters as inputs; its outputs are the prologue values that the step
+    reads and, as `init NAME`, the first value of each carry.
+    """
+
+    direction: int
+    prologue: Block
+    step: Block
+    parameters: tuple[Port, ...]
+    reads: tuple[Port, ...]
+    writes: tuple[Port, ...]
+    carries: tuple[Carry, ...]
+
+    @cached_property
+    def step_vjp(self) -> Block:
+        """From cotangents of carries, outputs and kept values to those of everything the step reads."""
+        wanted = [p.value for p in self.reads if p.dtype == "real" and p.role != "clock"]
+        return vjp(self.step, wanted, [n for n, v in self.step.outputs if v.dtype == "real"], "step_vjp")
+
+    @cached_property
+    def prologue_vjp(self) -> Block:
+        """From cotangents of prologue values and first carries to those of the parameters."""
+        wanted = [p.value for p in self.parameters if p.dtype == "real"]
+        return vjp(self.prologue, wanted, [n for n, v in self.prologue.outputs if v.dtype == "real"], "prologue_vjp")
+
+    def __str__(self) -> str:
+        way = "left to right" if self.direction == 1 else "right to left"
+        carried = ", ".join(c.name for c in self.carries) or "nothing"
+        return f"pass {way}, carrying {carried}\n{self.prologue}\n{self.step}"
+
+
+@dataclass(frozen=True)
+class Sequential:
+    """The sequential form of a program. `lanes` are the arguments that have the `lane` axis."""
+
+    rec: Recurrence
+    passes: tuple[Pass, ...]
+    lanes: frozenset[str] | None
+
+    def __str__(self) -> str:
+        return "\n\n".join(str(p) for p in self.passes)
+
+
+def derive_sequential(rec: Recurrence, lanes: Iterable[str] | None = None) -> Sequential | Refusal:
+    """The sequential form of a program.
+
+    `lanes` names the arguments that have a `lane` axis, a batch axis to be vectorised over; `None`
+    means that there is no such axis.
+    """
+    if len(rec.scan) > 1:
+        return Refusal(
+            "the sequential form in compiled backends",
+            f"the program scans over {len(rec.scan)} axes ({', '.join(rec.scan)}), and the loop is over one",
+            "backend='numpy' runs it",
+        )
+    return _Planner(rec, None if lanes is None else frozenset(lanes)).plan()
+
+
+Delay = tuple[str, int]
+
+
+@dataclass
+class _Planner:
+    """Puts stages and delay lines into passes and builds their Blocks, last pass first."""
+
+    rec: Recurrence
+    lanes: frozenset[str] | None
+    level: dict[int, int] = field(default_factory=dict)  # stage -> pass
+    delay_level: dict[Delay, int] = field(default_factory=dict)
+    kept: dict[int, dict[Delay, None]] = field(default_factory=dict)  # pass -> what later passes read
+
+    def plan(self) -> Sequential:
+        best = min((self._levels(first) for first in (1, -1)), key=lambda found: found[0])
+        count, self.level, self.delay_level, first = best
+        passes: list[Pass] = []
+        for number in reversed(range(count)):
+            passes.insert(0, _PassBuilder(self, number, first * (-1) ** number).build())
+        return Sequential(self.rec, tuple(passes), self.lanes)
+
+    @cached_property
+    def stage_of(self) -> dict[str, int]:
+        return {name: i for i, stage in enumerate(self.rec.stages) for name in stage.equations}
+
+    @cached_property
+    def slot_delays(self) -> dict[Delay, str]:
+        """The delay behind each slot."""
+        ways = {s.direction[0] for s in self.rec.stages if s.states}
+        program = -1 if ways and 1 not in ways and -1 in ways else 1
+        found: dict[Delay, str] = {}
+        for slot in self.rec.slots:
+            stage = self.rec.stages[self.stage_of[slot.symbol]] if slot.symbol in self.stage_of else None
+            way = (stage.direction[0] if stage is not None else 0) or program
+            found[(slot.symbol, way * slot.depth)] = slot.name
+        return found
+
+    def needs(self, stage: Stage) -> list[Delay]:
+        """What a stage reads that varies: (name, lag), lag 0 included, parameters not."""
+        found: dict[Delay, None] = {}
+        for target in stage.equations:
+            for read in reads(self.rec.equation[target].expr):
+                if self.rec.table[read.name].varies:
+                    found[(read.name, read.lags[0])] = None
+        return list(found)
+
+    def _levels(self, first: int) -> tuple[int, dict[int, int], dict[Delay, int], int]:
+        """The pass of each stage and delay if the first pass runs in the given direction."""
+        level: dict[int, int] = {}
+        delays: dict[Delay, int] = {}
+
+        def fit(at_least: int, direction: int) -> int:
+            while direction and direction != first * (-1) ** at_least:
+                at_least += 1
+            return at_least
+
+        def delay(key: Delay) -> int:
+            if key not in delays:
+                name, lag = key
+                base = level[self.stage_of[name]] if name in self.stage_of else 0
+                delays[key] = fit(base, 1 if lag > 0 else -1)
+            return delays[key]
+
+        for i, stage in enumerate(self.rec.stages):
+            if not any(self.rec.table[name].varies for name in stage.equations):
+                level[i] = 0
+                continue
+            lowest = 0
+            inside: list[Delay] = []
+            for name, lag in self.needs(stage):
+                if self.stage_of.get(name) == i:
+                    if lag:
+                        inside.append((name, lag))
+                elif lag:
+                    lowest = max(lowest, delay((name, lag)))
+                elif name in self.stage_of:
+                    lowest = max(lowest, level[self.stage_of[name]])
+            level[i] = fit(lowest, stage.direction[0])
+            for key in inside:
+                delay(key)
+        for key in self.slot_delays:
+            delay(key)
+        top = max([0, *level.values(), *delays.values()])
+        return top + 1, level, delays, first
+
+    @cached_property
+    def pure(self) -> frozenset[str]:
+        """Equations that any pass can compute for itself: of inputs at the same step only."""
+        found: set[str] = set()
+        for stage in self.rec.stages:
+            if not stage.states and all(
+                lag == 0 and (name not in self.stage_of or name in found) for name, lag in self.needs(stage)
+            ):
+                found.update(stage.equations)
+        return frozenset(found)
+
+    def layout(self, symbol: Symbol) -> tuple[str, ...]:
+        """A tensor's axes in memory order, the lane first."""
+        if self.lanes is None or (symbol.is_argument and symbol.name not in self.lanes):
+            return symbol.axes
+        return (LANE, *symbol.axes)
+
+    def new_builder(self, name: str) -> Builder:
+        order = {LANE: LANE} if self.lanes is not None else {}
+        order.update((a.name, a.size_of) for a in self.rec.axes)
+        return Builder(name, order)
+
+
+class _PassBuilder:
+    """Builds the prologue and the step of one pass."""
+
+    def __init__(self, plan: _Planner, number: int, direction: int):
+        self.plan = plan
+        self.rec = plan.rec
+        self.number = number
+        self.direction = direction
+        self.prologue = plan.new_builder("prologue")
+        self.step = plan.new_builder("step")
+        self.parameters: dict[str, Port] = {}
+        self.reads: dict[str, Port] = {}
+        self.writes: list[Port] = []
+        self._values: dict[Delay, Pair] = {}  # step values by (name, lag)
+        self._fixed: dict[Expr, Pair] = {}  # prologue values in the step, by expression
+        self._params: dict[str, Pair] = {}  # prologue values by name
+        self._clocks: dict[str, Value] = {}
+        self._in_step = Lowering(self.rec, self.step, self._resolve, self._clock, self._invariant)
+        self._in_prologue = Lowering(self.rec, self.prologue, self._resolve_fixed, self._clock, lambda _: None)
+
+    def build(self) -> Pass:
+        carries = self._carries()
+        for carry in carries:
+            self._carry_input(carry)
+        for carry in carries:
+            self._carry_output(carry)
+        for symbol in self.rec.outputs:
+            if self.plan.level[self.plan.stage_of[symbol.name]] == self.number:
+                self._write(symbol.name, "output", symbol, self._value((symbol.name, 0)), symbol.name)
+        for key in self.plan.kept.get(self.number, {}):
+            symbol = self.rec.table[key[0]]
+            self._write(_kept_name(key), "kept", symbol, self._value(key), _kept_name(key))
+        return Pass(
+            self.direction,
+            self.prologue.build(),
+            self.step.build(),
+            tuple(self.parameters.values()),
+            tuple(self.reads.values()),
+            tuple(self.writes),
+            tuple(carries),
+        )
+
+    def _carries(self) -> list[Carry]:
+        """The delay lines of this pass: every depth up to the deepest that is read or is a slot."""
+        deepest: dict[str, int] = {}
+        for (name, lag), level in self.plan.delay_level.items():
+            if level == self.number:
+                deepest[name] = max(deepest.get(name, 0), abs(lag))
+        found = []
+        for name in (s.name for s in self.rec.symbols if s.name in deepest):
+            symbol = self.rec.table[name]
+            for depth in range(1, deepest[name] + 1):
+                slot = self.plan.slot_delays.get((name, depth * self.direction))
+                label = slot or (name if depth == 1 and symbol.kind is Kind.STATE else f"{name}_lag{depth}")
+                axes = self.plan.layout(symbol)
+                found.append(Carry(label, name, depth, axes, symbol.dtype == "complex", slot is not None))
+        return found
+
+    def _carry_input(self, carry: Carry) -> None:
+        hints = _part_names(f"{carry.name}_prev" if carry.depth == 1 else carry.name, carry.complex)
+        parts = [self.step.input(hint, carry.axes) for hint in hints]
+        for i, value in enumerate(parts):
+            self.reads[value.name] = Port(value.name, "carry", carry.name, carry.axes, "real", carry.complex, i)
+        self._values[(carry.symbol, carry.depth * self.direction)] = Pair(*parts)
+
+    def _carry_output(self, carry: Carry) -> None:
+        lag = (carry.depth - 1) * self.direction
+        symbol = self.rec.table[carry.symbol]
+        self._write(f"carry {carry.name}", "carry", symbol, self._value((carry.symbol, lag)), carry.name)
+        stage = self.plan.stage_of.get(carry.symbol)
+        owns = stage is not None and self.rec.stages[stage].direction[0] in (0, self.direction)
+        first = Pair(self.prologue.constant(0.0))
+        if symbol.initial is not None and owns:
+            first = self._in_prologue.lower(symbol.initial)
+        names = _part_names(f"init {carry.name}", carry.complex)
+        parts = (*first.parts, self.prologue.constant(0.0))[: len(names)]
+        for name, part in zip(names, parts, strict=True):
+            self.prologue.output(name, self.prologue.spread(self._in_prologue.real(part), carry.axes))
+
+    def _write(self, output: str, role: Role, symbol: Symbol, pair: Pair, name: str) -> None:
+        axes = self.plan.layout(symbol)
+        names = _part_names(output, symbol.dtype == "complex")
+        parts = (*pair.parts, self.step.constant(0.0))[: len(names)]
+        for i, (label, part) in enumerate(zip(names, parts, strict=True)):
+            real = self.step.spread(self._in_step.real(part), axes)
+            self.step.output(label, real)
+            self.writes.append(Port(label, role, name, axes, "real", len(names) > 1, i))
+
+    def _value(self, key: Delay) -> Pair:
+        """The value of a name at a lag in this pass: computed here, carried, or kept by an earlier pass."""
+        if key in self._values:
+            return self._values[key]
+        name, lag = key
+        symbol = self.rec.table[name]
+        if not symbol.varies:
+            found = self._invariant_name(name)
+        elif symbol.kind is Kind.INPUT and lag == 0:
+            found = self._argument(symbol)
+        else:
+            level = self.plan.delay_level[key] if lag else self.plan.level[self.plan.stage_of[name]]
+            if level == self.number or (lag == 0 and name in self.plan.pure):
+                found = self._in_step.lower(self.rec.equation[name].expr, name)
+                found = Pair(*(self._typed(part, symbol) for part in found.parts))
+            else:
+                found = self._kept(key, level)
+        self._values[key] = found
+        return found
+
+    def _typed(self, value: Value, symbol: Symbol) -> Value:
+        return self._in_step.real(value) if symbol.dtype in ("real", "complex") else value
+
+    def _argument(self, symbol: Symbol) -> Pair:
+        axes = self.plan.layout(symbol)
+        return Pair(*self._ports(symbol, "argument", symbol.name, symbol.name, axes, _block_dtype(symbol)))
+
+    def _kept(self, key: Delay, level: int) -> Pair:
+        symbol = self.rec.table[key[0]]
+        self.plan.kept.setdefault(level, {})[key] = None
+        return Pair(*self._ports(symbol, "kept", _kept_name(key), _kept_name(key), self.plan.layout(symbol), "real"))
+
+    def _ports(
+        self, symbol: Symbol, role: Role, name: str, hint: str, axes: tuple[str, ...], dtype: BlockDtype
+    ) -> list[Value]:
+        names = _part_names(hint, symbol.dtype == "complex")
+        parts = [self.step.input(n, axes, dtype) for n in names]
+        for i, value in enumerate(parts):
+            self.reads[value.name] = Port(value.name, role, name, axes, dtype, len(parts) > 1, i)
+        return parts
+
+    def _resolve(self, read: Read) -> Pair:
+        return self._value((read.name, read.lags[0] if read.lags else 0))
+
+    def _clock(self, scan: str) -> Value:
+        if scan not in self._clocks:
+            value = self.step.input(scan, (), "int")
+            self.reads[value.name] = Port(value.name, "clock", scan, (), "int")
+            self._clocks[scan] = value
+        return self._clocks[scan]
+
+    def _invariant(self, expr: Expr) -> Pair:
+        """What does not vary with time is computed in the prologue and read by the step."""
+        if expr not in self._fixed:
+            pair = self._in_prologue.lower(expr)
+            hint = expr.name if isinstance(expr, Read) else "p"
+            self._fixed[expr] = self._from_prologue(pair, hint)
+        return self._fixed[expr]
+
+    def _invariant_name(self, name: str) -> Pair:
+        return self._from_prologue(self._fixed_value(name), name)
+
+    def _from_prologue(self, pair: Pair, hint: str) -> Pair:
+        found = []
+        for part, label in zip(pair.parts, _part_names(hint, pair.im is not None), strict=True):
+            if (number := self.prologue.known(part)) is not None:
+                found.append(self.step.constant(number, part.axes, part.dtype))
+                continue
+            value = self.step.input(label, part.axes, part.dtype)
+            self.prologue.output(value.name, part)
+            self.reads[value.name] = Port(value.name, "prologue", value.name, part.axes, part.dtype)
+            found.append(value)
+        return Pair(*found)
+
+    def _resolve_fixed(self, read: Read) -> Pair:
+        return self._fixed_value(read.name)
+
+    def _fixed_value(self, name: str) -> Pair:
+        if name in self._params:
+            return self._params[name]
+        symbol = self.rec.table[name]
+        if symbol.is_argument:
+            axes, dtype = self.plan.layout(symbol), _block_dtype(symbol)
+            parts = [self.prologue.input(n, axes, dtype) for n in _part_names(name, symbol.dtype == "complex")]
+            for i, value in enumerate(parts):
+                port = Port(value.name, "argument", name, axes, dtype, len(parts) > 1, i)
+                self.parameters[value.name] = port
+            found = Pair(*parts)
+        elif symbol.value is not None:
+            found = self._in_prologue.lower(symbol.value, name)
+        else:
+            found = self._in_prologue.lower(self.rec.equation[name].expr, name)
+        self._params[name] = found
+        return found
+
+
+def _part_names(name: str, is_complex: bool) -> tuple[str, ...]:
+    return (f"{name}_re", f"{name}_im") if is_complex else (name,)
+
+
+def _kept_name(key: Delay) -> str:
+    name, lag = key
+    return f"{name}_kept" if lag == 0 else f"{name}_{'lag' if lag > 0 else 'lead'}{abs(lag)}"
+
+
+def _block_dtype(symbol: Symbol) -> BlockDtype:
+    if symbol.dtype in ("int", "bool"):
+        return "int" if symbol.dtype == "int" else "bool"
+    return "real"
+
+
+__all__ = ["LANE", "Carry", "Pass", "Port", "Sequential", "derive_sequential"]

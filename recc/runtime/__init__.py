@@ -1,0 +1,1 @@
+"""The callable: shapes, states, packing, backends, and the torch op."""

@@ -1,0 +1,178 @@
+"""Binding a call: which argument is which, what is missing, and in which element types it runs."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from recc.errors import UsageError
+from recc.recurrence import Kind, Recurrence
+from recc.runtime.host import check_dtype, dtype_name, is_torch, kind_of
+from recc.runtime.layout import Layout, describe, lay_out
+
+
+@dataclass(frozen=True)
+class Call:
+    """A bound call: arrays of one framework by name, and how they are laid out.
+
+    `compute` is float64 if any argument is, else float32. `result` is the element type of the outputs:
+    the widest of the inputs'. `clock` counts steps already run, per sequence.
+    """
+
+    arguments: Mapping[str, Any]
+    initial: Mapping[str, Any]
+    clock: Any
+    layout: Layout
+    compute: str
+    result: str
+    torch: bool
+
+
+def bind(
+    rec: Recurrence,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    initial_state: Any,
+    offsets: Sequence[int] | None,
+    steps: int | None,
+    lane: bool = True,
+) -> Call:
+    """Binds positional and named arguments in declared order. Raises `UsageError`."""
+    found = _by_name(rec, args, kwargs)
+    states, clock = split_state(rec, initial_state)
+    everything = [*found.values(), *states.values()]
+    torch = any(is_torch(v) for v in everything)
+    wide = any(hasattr(v, "dtype") and dtype_name(v) in ("float64", "complex128") for v in everything)
+    if not torch and not any(hasattr(v, "dtype") for v in everything):
+        wide = True
+    compute = "float64" if wide else "float32"
+    arrays = {n: _array(rec, n, v, torch, compute) for n, v in found.items()}
+    states = {n: _state_array(v, torch, compute) for n, v in states.items()}
+    shapes = {n: tuple(v.shape) for n, v in arrays.items()}
+    layout = lay_out(rec, shapes, {n: tuple(v.shape) for n, v in states.items()}, offsets, steps, lane)
+    return Call(arrays, states, clock, layout, compute, _result(rec, arrays, compute), torch)
+
+
+def _by_name(rec: Recurrence, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    names = [s.name for s in rec.arguments]
+    if len(args) > len(names):
+        signature = f"{rec.name}({', '.join(names)})"
+        raise UsageError("the call", f"at most {len(names)} arguments, {signature}", f"{len(args)}")
+    found = dict(zip(names, args, strict=False))
+    for name, value in kwargs.items():
+        if name not in names:
+            close = get_close_matches(name, names, 1)
+            hint = f"did you mean {close[0]!r}?" if close else ""
+            raise UsageError(f"argument {name!r}", f"one of {', '.join(names) or 'none'}", "an unknown name", hint)
+        if name in found:
+            raise UsageError(f"argument {name!r}", "one value", "two, by position and by name")
+        found[name] = value
+    for symbol in rec.arguments:
+        if found.get(symbol.name) is None:
+            raise UsageError(f"argument {symbol.name!r}", f"an array {describe(symbol)}", "nothing")
+    return {name: found[name] for name in names}
+
+
+def _array(rec: Recurrence, name: str, value: Any, torch: bool, compute: str) -> Any:
+    """The argument as an array of the call's framework, in an element type that stands for what is declared."""
+    symbol = rec.table[name]
+    if torch and not is_torch(value):
+        import torch as framework
+
+        value = framework.as_tensor(np.asarray(value))
+    elif not torch and not (hasattr(value, "dtype") and hasattr(value, "strides")):
+        value = np.asarray(value)
+    if torch and value.device.type != "cpu":
+        expected = "a tensor on the CPU"
+        raise UsageError(f"argument {name!r}", expected, f"one on {value.device}", "move it with .cpu()")
+    check_dtype(symbol, dtype_name(value))
+    if symbol.dtype == "complex":
+        return _cast(value, "complex128" if compute == "float64" else "complex64", torch)
+    if symbol.dtype == "real" and kind_of(dtype_name(value)) != "real":
+        return _cast(value, compute, torch)
+    return value
+
+
+def _state_array(value: Any, torch: bool, compute: str) -> Any:
+    if torch and not is_torch(value):
+        import torch as framework
+
+        value = framework.as_tensor(np.asarray(value))
+    value = value if torch else np.asarray(value)
+    is_complex = kind_of(dtype_name(value)) == "complex"
+    name = compute if not is_complex else ("complex128" if compute == "float64" else "complex64")
+    return _cast(value, name, torch)
+
+
+def _cast(value: Any, name: str, torch: bool) -> Any:
+    if dtype_name(value) == name:
+        return value
+    if torch:
+        import torch as framework
+
+        return value.to(getattr(framework, name))
+    return value.astype(name)
+
+
+def _result(rec: Recurrence, arrays: Mapping[str, Any], compute: str) -> str:
+    names = [dtype_name(arrays[s.name]) for s in rec.of_kind(Kind.INPUT) if s.dtype in ("real", "complex")]
+    ranks = ("bfloat16", "float16", "float32", "float64")
+    reals = {"complex64": "float32", "complex128": "float64"}
+    found = {reals.get(n, n) for n in names}
+    if not found:
+        return compute
+    return "float32" if found == {"bfloat16", "float16"} else max(found, key=ranks.index)
+
+
+@cache
+def state_type(names: tuple[str, ...]) -> Any:
+    """The named tuple of a program's states."""
+    return namedtuple("State", names)  # noqa: PYI024  # the fields are known at run time only
+
+
+@cache
+def output_type(names: tuple[str, ...]) -> Any:
+    """The named tuple of a program's outputs."""
+    return namedtuple("Outputs", names)  # noqa: PYI024  # the fields are known at run time only
+
+
+def state_names(rec: Recurrence) -> tuple[str, ...]:
+    """The fields of the state: the slots, and the scan axis if the program uses its number."""
+    return (*(slot.name for slot in rec.slots), *(rec.scan if rec.clock and rec.slots else ()))
+
+
+def split_state(rec: Recurrence, state: Any) -> tuple[dict[str, Any], Any]:
+    """The given initial states by slot, and the number of steps already run.
+
+    Takes the final state of another call, a mapping of some slots, a sequence of all, or one array if
+    there is one slot.
+    """
+    if state is None:
+        return {}, 0
+    names = state_names(rec)
+    if not rec.slots:
+        raise UsageError("initial_state", "none: the program carries no state from one call to the next", "a state")
+    if isinstance(state, Mapping):
+        for name in state:
+            if name not in names:
+                raise UsageError("initial_state", f"states among {', '.join(names)}", f"{name!r}")
+        found = {n: v for n, v in state.items() if v is not None}
+    elif isinstance(state, (tuple, list)):
+        if len(state) != len(names):
+            raise UsageError("initial_state", f"{len(names)} states ({', '.join(names)})", f"{len(state)}")
+        found = {n: v for n, v in zip(names, state, strict=True) if v is not None}
+    elif len(names) == 1:
+        found = {names[0]: state}
+    else:
+        raise UsageError("initial_state", f"{len(names)} states ({', '.join(names)})", "one array")
+    clock = found.pop(rec.scan[0], 0) if rec.clock else 0
+    return found, clock
+
+
+__all__ = ["Call", "bind", "output_type", "split_state", "state_names", "state_type"]

@@ -1,0 +1,216 @@
+"""How a call's arrays are laid out: sizes, batch axes, sequences, and what is wrong with them.
+
+Inputs are `[B, T, *batch, *axes]`, parameters `[*batch, *axes]`, states `[N, *batch, *axes]` with N = B,
+or the number of packed sequences. Batch axes broadcast from the right, as in NumPy; B may be 1 where
+another input has more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from recc.errors import UsageError
+from recc.forms.sequential import LANE
+from recc.recurrence import Kind, Recurrence, Symbol
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The sizes of one call.
+
+    `sizes` by root axis (with `lane`, if one is chosen); `batch` are the batch axes that remain; `starts`
+    and `lengths` give each sequence's first step and number of steps within its row; `rows` its row of
+    the batch. `lanes` are the arguments that have the lane axis, `None` if there is no lane.
+    """
+
+    batch_size: int
+    steps: int
+    batch: tuple[int, ...]
+    sizes: Mapping[str, int]
+    rows: tuple[int, ...]
+    starts: tuple[int, ...]
+    lengths: tuple[int, ...]
+    lanes: frozenset[str] | None
+    packed: bool
+
+    @property
+    def sequences(self) -> int:
+        """N: rows, or packed sequences."""
+        return len(self.rows)
+
+    @property
+    def items(self) -> int:
+        """Independent recurrences: sequences times batch elements."""
+        return len(self.rows) * prod(self.batch)
+
+    @property
+    def full_batch(self) -> tuple[int, ...]:
+        """The batch axes as the caller sees them, the lane included."""
+        return (*self.batch, self.sizes[LANE]) if self.lanes is not None else self.batch
+
+
+def own_axes(rec: Recurrence, symbol: Symbol) -> int:
+    """How many trailing axes of an argument are declared ones."""
+    return len(symbol.axes)
+
+
+def lay_out(
+    rec: Recurrence,
+    shapes: Mapping[str, Sequence[int]],
+    states: Mapping[str, Sequence[int]],
+    offsets: Sequence[int] | None = None,
+    steps: int | None = None,
+    lane: bool = True,
+) -> Layout:
+    """The layout of a call, from the shapes of its arguments and initial states.
+
+    `offsets` are the boundaries of packed sequences (`cu_seqlens`). Raises `UsageError` with the argument,
+    what was expected and what came.
+    """
+    sizes = _sizes(rec, shapes, states)
+    rows, length = _time(rec, shapes, steps)
+    batch = _batch(rec, shapes)
+    starts: tuple[int, ...]
+    if offsets is None:
+        count = max(rows, _states_rows(states))
+        which, starts, lengths = tuple(range(count)), (0,) * count, (length,) * count
+        rows = count
+    else:
+        which, starts, lengths = _packed(offsets, rows, length)
+    _check_states(rec, states, sizes, batch, len(which))
+    lanes: frozenset[str] | None = None
+    if lane and batch and batch[-1] >= 4 and max(sizes.values(), default=1) < 8:
+        lanes = frozenset(n for n, shape in shapes.items() if _batch_shape(rec.table[n], shape)[-1:] not in ((), (1,)))
+        sizes[LANE], batch = batch[-1], batch[:-1]
+    return Layout(rows, length, batch, sizes, which, starts, lengths, lanes, offsets is not None)
+
+
+def _batch_shape(symbol: Symbol, shape: Sequence[int]) -> tuple[int, ...]:
+    lead = 2 if symbol.kind is Kind.INPUT else 0
+    return tuple(shape[lead : len(shape) - len(symbol.axes)])
+
+
+def describe(symbol: Symbol) -> str:
+    """The shape that an argument is declared to have."""
+    lead = ["B", "T"] if symbol.kind is Kind.INPUT else []
+    return "[" + ", ".join([*lead, "*batch", *symbol.axes]) + "]"
+
+
+def _sizes(rec: Recurrence, shapes: Mapping[str, Sequence[int]], states: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    given: dict[str, str] = {}
+    for symbol in rec.arguments:
+        shape = shapes[symbol.name]
+        lead = 2 if symbol.kind is Kind.INPUT else 0
+        if len(shape) < lead + len(symbol.axes):
+            raise UsageError(
+                f"argument {symbol.name!r}",
+                f"at least {lead + len(symbol.axes)} axes, {describe(symbol)}",
+                f"shape {list(shape)}",
+                "inputs are [B, T, *batch, *axes]: add the batch and time axes" if lead else "",
+            )
+        _take(rec, sizes, given, f"argument {symbol.name!r}", symbol.axes, shape)
+    for slot in rec.slots:
+        if slot.name in states:
+            shape = states[slot.name]
+            if len(shape) < 1 + len(slot.axes):
+                expected = f"at least {1 + len(slot.axes)} axes, [N, *batch, {', '.join(slot.axes)}]"
+                raise UsageError(f"initial state {slot.name!r}", expected, f"shape {list(shape)}")
+            _take(rec, sizes, given, f"initial state {slot.name!r}", slot.axes, shape)
+    for axis in rec.axes:
+        if axis.size_of not in sizes:
+            raise UsageError(
+                f"axis {axis.name!r}",
+                "an argument or an initial state that has it",
+                "no way to tell its size",
+                f"no argument is declared over {axis.name!r}; pass initial_state, whose shape gives it",
+            )
+    return sizes
+
+
+def _take(
+    rec: Recurrence, sizes: dict[str, int], given: dict[str, str], who: str, axes: tuple[str, ...], shape: Sequence[int]
+) -> None:
+    for axis, size in zip(axes, shape[len(shape) - len(axes) :], strict=True):
+        root = rec.axis[axis].size_of
+        if sizes.setdefault(root, int(size)) != size:
+            expected = f"size {sizes[root]} along axis {axis!r}, as in {given[root]}"
+            raise UsageError(who, expected, f"size {size} (shape {list(shape)})")
+        given.setdefault(root, who)
+
+
+def _time(rec: Recurrence, shapes: Mapping[str, Sequence[int]], steps: int | None) -> tuple[int, int]:
+    rows, length, first = 1, steps, ""
+    row_of = ""
+    for symbol in rec.of_kind(Kind.INPUT):
+        b, t = shapes[symbol.name][0], shapes[symbol.name][1]
+        if length is None:
+            length, first = t, symbol.name
+        if t != length:
+            said = f"as argument {first!r} has" if first else "as `steps` says"
+            raise UsageError(f"argument {symbol.name!r}", f"{length} steps along T, {said}", f"{t} steps")
+        if b != 1 and rows not in (1, b):
+            expected = f"B = {rows} (or 1), as argument {row_of!r} has"
+            raise UsageError(f"argument {symbol.name!r}", expected, f"B = {b}")
+        if b != 1:
+            rows, row_of = b, symbol.name
+    if any(shapes[s.name][0] == 0 for s in rec.of_kind(Kind.INPUT)):
+        rows = 0
+    if length is None:
+        raise UsageError("the call", "`steps=` (the program has no inputs to tell the number of steps)", "none")
+    return rows, length
+
+
+def _batch(rec: Recurrence, shapes: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
+    batch: list[int] = []
+    owner: list[str] = []
+    for symbol in rec.arguments:
+        own = _batch_shape(symbol, shapes[symbol.name])
+        missing = len(own) - len(batch)
+        batch = [1] * missing + batch
+        owner = [symbol.name] * missing + owner
+        for i, size in enumerate(reversed(own), start=1):
+            if size == 1 or size == batch[-i]:
+                continue
+            if batch[-i] != 1:
+                expected = f"batch axes that broadcast with {tuple(batch)} (from argument {owner[-i]!r})"
+                shape = list(shapes[symbol.name])
+                hint = f"{symbol.name} is declared {describe(symbol)}"
+                raise UsageError(f"argument {symbol.name!r}", expected, f"{own} (shape {shape})", hint)
+            batch[-i], owner[-i] = size, symbol.name
+    return tuple(batch)
+
+
+def _states_rows(states: Mapping[str, Sequence[int]]) -> int:
+    return max((shape[0] for shape in states.values()), default=1)
+
+
+def _packed(
+    offsets: Sequence[int], rows: int, length: int
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    if rows != 1:
+        raise UsageError("cu_seqlens", "inputs with B = 1 (sequences are packed along T)", f"B = {rows}")
+    if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != length:
+        expected = f"N+1 offsets from 0 to T = {length}"
+        raise UsageError("cu_seqlens", expected, f"{list(offsets[:8])}{'…' if len(offsets) > 8 else ''}")
+    lengths = tuple(b - a for a, b in zip(offsets, offsets[1:], strict=False))
+    if any(n < 0 for n in lengths):
+        raise UsageError("cu_seqlens", "offsets that do not decrease", f"{list(offsets[:8])}")
+    return (0,) * len(lengths), tuple(offsets[:-1]), lengths
+
+
+def _check_states(
+    rec: Recurrence, states: Mapping[str, Sequence[int]], sizes: Mapping[str, int], batch: tuple[int, ...], count: int
+) -> None:
+    slots = {slot.name: slot for slot in rec.slots}
+    for name, shape in states.items():
+        slot = slots[name]
+        full = (count, *batch, *(sizes[rec.axis[a].size_of] for a in slot.axes))
+        if tuple(shape) != full:
+            letters = ", ".join(["N", "*batch", *slot.axes])
+            raise UsageError(f"initial state {name!r}", f"shape {list(full)}, that is [{letters}]", f"shape {list(shape)}")
+
+
+__all__ = ["Layout", "describe", "lay_out"]

@@ -1,0 +1,154 @@
+"""Runs a program's kernels on arrays in this machine's memory, whatever framework they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from recc.errors import Refusal, Unsupported
+from recc.forms.sequential import Sequential, derive_sequential
+from recc.recurrence import Kind, Recurrence, Symbol
+from recc.runtime.host import Array, Host
+from recc.runtime.layout import Layout
+
+Compute = Literal["float32", "float64"]
+
+
+@dataclass
+class Native:
+    """The C kernels of one program, built per sizes and element types as they come.
+
+    `saved` arrays of a forward run are named `kept NAME` and `checkpoints N`.
+    """
+
+    rec: Recurrence
+    _programs: dict[object, Any] = field(default_factory=dict)
+    _forms: dict[frozenset[str] | None, Sequential | Refusal] = field(default_factory=dict)
+
+    def form(self, lanes: frozenset[str] | None) -> Sequential:
+        """The sequential form for a choice of lane."""
+        if lanes not in self._forms:
+            self._forms[lanes] = derive_sequential(self.rec, lanes)
+        form = self._forms[lanes]
+        if isinstance(form, Refusal):
+            raise Unsupported(form)
+        return form
+
+    def program(self, layout: Layout, compute: Compute, storage: Mapping[str, str]) -> Any:
+        """The kernels for a layout, built on first use."""
+        from recc.backends.c_cpu.launch import specialise
+
+        key = (tuple(sorted(layout.sizes.items())), layout.lanes, compute, tuple(sorted(storage.items())))
+        if key not in self._programs:
+            self._programs[key] = specialise(self.form(layout.lanes), layout, compute, storage)  # type: ignore[arg-type]
+        return self._programs[key]
+
+    def sources(self) -> dict[str, str]:
+        """The text of every kernel built so far, by file."""
+        found: dict[str, str] = {}
+        for program in self._programs.values():
+            for kernel, library in (program.forward, *program._more.values()):
+                found[str(library.path)] = kernel.source
+        return found
+
+    def forward(
+        self,
+        layout: Layout,
+        compute: Compute,
+        arguments: Mapping[str, Host],
+        outputs: Mapping[str, Host],
+        initial: Mapping[str, Host],
+        final: Mapping[str, Host],
+        saved: Mapping[str, Array],
+        first: Array,
+        threads: int,
+    ) -> None:
+        """Fills `outputs`, `final` and `saved` (what a backward run needs; empty if there will be none)."""
+        from recc.backends.c_cpu.launch import Run, run_forward
+
+        program = self.program(layout, compute, storage_of(arguments, outputs))
+        run = Run()
+        self._put_inputs(run, layout, arguments, initial, compute)
+        for name, host in outputs.items():
+            run.put("out", name, host.array)
+        for name, host in final.items():
+            run.put("final", name, host.array)
+        _put_saved(run, saved)
+        run_forward(program, layout, run, first, threads)
+
+    def saved_shapes(self, layout: Layout, compute: Compute) -> dict[str, tuple[int, ...]]:
+        """The arrays to pass as `saved`, by name, of the computing type."""
+        from recc.backends.c_cpu.kernel import Specialisation
+        from recc.backends.c_cpu.launch import saved_shapes
+
+        return saved_shapes(Specialisation(self.form(layout.lanes), dict(layout.sizes), compute, {}), layout)
+
+    def backward(
+        self,
+        layout: Layout,
+        compute: Compute,
+        arguments: Mapping[str, Host],
+        storage: Mapping[str, str],
+        saved: Mapping[str, Array],
+        d_outputs: Mapping[str, Host],
+        initial: Mapping[str, Host],
+        d_final: Mapping[str, Host],
+        d_initial: Mapping[str, Host],
+        first: Array,
+        threads: int,
+    ) -> dict[str, Array]:
+        """Fills `d_initial`; gives gradients of arguments at full shape, batch axes not summed."""
+        from recc.backends.c_cpu.launch import Run, run_backward
+
+        program = self.program(layout, compute, storage)
+        run = Run()
+        self._put_inputs(run, layout, arguments, initial, compute)
+        _put_saved(run, saved)
+        for purpose, table in (("d out", d_outputs), ("d final", d_final), ("d initial", d_initial)):
+            for name, host in table.items():
+                run.put(purpose, name, host.array)
+        run_backward(program, layout, run, first, threads)
+        return {key[1]: array for key, array in run.arrays.items() if key[0] == "d in"}
+
+    def _put_inputs(
+        self, run: Any, layout: Layout, arguments: Mapping[str, Host], initial: Mapping[str, Host], compute: Compute
+    ) -> None:
+        for symbol in self.rec.arguments:
+            run.put("in", symbol.name, arrange(symbol, arguments[symbol.name], layout))
+        for name, host in initial.items():
+            run.put("initial", name, np.ascontiguousarray(host.array, compute))
+
+
+def storage_of(arguments: Mapping[str, Host], outputs: Mapping[str, Host]) -> dict[str, str]:
+    """The element type of every argument and output."""
+    return {name: host.storage for name, host in (*arguments.items(), *outputs.items())}
+
+
+def arrange(symbol: Symbol, host: Host, layout: Layout) -> Array:
+    """An argument with its own axes (the lane among them) row by row; a copy if they are not."""
+    from recc.backends.c_cpu.launch import contiguous
+
+    array = host.array
+    own = len(symbol.axes) + (1 if host.complex else 0)
+    lead = 2 if symbol.kind is Kind.INPUT else 0
+    if layout.lanes is not None:
+        if symbol.name in layout.lanes:
+            own += 1
+        elif array.ndim - lead - own > 0:
+            array = array.squeeze(array.ndim - own - 1)
+    return array if contiguous(array, own) else np.ascontiguousarray(array)
+
+
+def _put_saved(run: Any, saved: Mapping[str, Array]) -> None:
+    for name, array in saved.items():
+        purpose, _, rest = name.partition(" ")
+        if purpose == "checkpoints":
+            run.put(purpose, "", array, int(rest))
+        else:
+            run.put(purpose, rest, array)
+
+
+__all__ = ["Compute", "Native", "arrange", "storage_of"]

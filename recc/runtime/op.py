@@ -1,0 +1,299 @@
+"""The callable that `recc.compile` gives."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from recc.errors import Refusal, Unsupported, UsageError
+from recc.recurrence import Kind, Recurrence, Slot, Symbol
+from recc.runtime.call import Call, bind, output_type, split_state, state_names, state_type
+from recc.runtime.host import is_torch, to_host
+from recc.runtime.native import Native
+
+BACKENDS = ("auto", "numpy", "c", "torch", "triton")
+FORMS = ("auto", "sequential", "scan", "chunked", "convolution", "matrix", "newton")
+
+
+class Op:
+    """A compiled recurrence: call it with tensors or NumPy arrays.
+
+    Inputs are `[B, T, *batch, *axes]`, parameters `[*batch, *axes]`, states `[N, *batch, *axes]`; batch axes
+    broadcast. A call gives the output (a named tuple if there are several), and with
+    `output_final_state=True` also the final state (a named tuple if there are several). Torch tensors
+    in, torch tensors out, with gradients; NumPy arrays in, NumPy arrays out.
+    """
+
+    def __init__(self, rec: Recurrence, backend: str = "auto", form: str = "auto", chunk_size: int | None = None):
+        self.recurrence = rec
+        self.backend = _choose_backend(rec, backend)
+        self.form = _choose_form(form)
+        self.chunk_size = chunk_size
+        self._native = Native(rec)
+        self.__name__ = rec.name
+        self.__doc__ = rec.doc or None
+
+    @cached_property
+    def key(self) -> str:
+        """The program's content hash, under which the torch operator knows it."""
+        text = f"{self.recurrence}\0{self.backend}\0{self.form}"
+        return f"{self.recurrence.name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def __repr__(self) -> str:
+        names = ", ".join(s.name for s in self.recurrence.arguments)
+        return f"<recc op {self.recurrence.name}({names}), backend {self.backend!r}, form {self.form!r}>"
+
+    def __call__(
+        self,
+        *args: Any,
+        initial_state: Any = None,
+        output_final_state: bool = False,
+        cu_seqlens: Any = None,
+        steps: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Runs the recurrence over all steps.
+
+        `initial_state` is the final state of an earlier call (or a mapping of slots, or one array);
+        `cu_seqlens` are the N+1 boundaries of sequences packed along T in a batch of one; `steps` is T for
+        programs without inputs. Raises `UsageError`.
+        """
+        offsets = _offset_list(cu_seqlens)
+        call = bind(self.recurrence, args, kwargs, initial_state, offsets, steps)
+        if self.backend == "numpy":
+            outputs, finals = _run_reference(self.recurrence, call, offsets)
+        elif call.torch:
+            outputs, finals = self._run_torch(call, offsets)
+        else:
+            outputs, finals = self._run_numpy(call)
+        result = _tuple(output_type, [s.name for s in self.recurrence.outputs], outputs)
+        if not output_final_state:
+            return result
+        names = state_names(self.recurrence)
+        if len(names) > len(finals):
+            finals = [*finals, _advanced(call)]
+        return result, _tuple(state_type, names, finals) if names else None
+
+    def step(self, state: Any, **inputs: Any) -> tuple[Any, Any]:
+        """Runs one step: inputs are `[B, *batch, *axes]`, without the time axis. Gives outputs and the new state.
+
+        `state` is `None` before the first step.
+        """
+        rec = self.recurrence
+        if any(s.direction[0] == -1 for s in rec.stages if s.states) or not rec.slots and rec.states:
+            raise Unsupported(Refusal("step", "the recurrence does not run from left to right", "call the op as a whole"))
+        widened = dict(inputs)
+        for symbol in rec.of_kind(Kind.INPUT):
+            value = widened.get(symbol.name)
+            if value is not None:
+                value = value if hasattr(value, "shape") else np.asarray(value)
+                widened[symbol.name] = value[:, None] if len(value.shape) else value.reshape(1, 1)
+        steps = 1 if not rec.of_kind(Kind.INPUT) else None
+        result, final = self(**widened, initial_state=state, output_final_state=True, steps=steps)
+        if len(rec.outputs) == 1:
+            return result[:, 0], final
+        return type(result)(*(part[:, 0] for part in result)), final
+
+    def reference(
+        self,
+        *args: Any,
+        initial_state: Any = None,
+        output_final_state: bool = False,
+        cu_seqlens: Any = None,
+        steps: int | None = None,
+        dtype: Any = np.float64,
+        **kwargs: Any,
+    ) -> Any:
+        """The same by the NumPy reference, step by step in float64 (or `np.longdouble`). NumPy arrays out."""
+        offsets = _offset_list(cu_seqlens)
+        args = tuple(_plain(a) for a in args)
+        kwargs = {n: _plain(v) for n, v in kwargs.items()}
+        call = bind(self.recurrence, args, kwargs, _plain_state(initial_state), offsets, steps)
+        outputs, finals = _run_reference(self.recurrence, call, offsets, dtype)
+        result = _tuple(output_type, [s.name for s in self.recurrence.outputs], outputs)
+        if not output_final_state:
+            return result
+        names = state_names(self.recurrence)
+        if len(names) > len(finals):
+            finals = [*finals, _advanced(call)]
+        return result, _tuple(state_type, names, finals) if names else None
+
+    def check_inputs(self, *args: Any, **kwargs: Any) -> None:
+        """Verifies that arguments are inside their declared domains. Raises `UsageError` at the first that is not."""
+        from recc.runtime.domains import check_domain
+
+        rec = self.recurrence
+        call = bind(rec, args, kwargs, None, None, None)
+        for symbol in rec.arguments:
+            check_domain(rec, symbol, _plain(call.arguments[symbol.name]), call.layout.sizes)
+
+    @property
+    def source(self) -> str:
+        """The text of the kernels built so far; before the first call, that for sizes of 16 in float32."""
+        found = self._native.sources()
+        if found:
+            return "\n".join(found.values())
+        return "\n".join(self.emit().values())
+
+    def emit(self, sizes: Mapping[str, int] | None = None, dtype: str = "float32") -> dict[str, str]:
+        """The emitted kernels, `forward` and `backward`, for given sizes of axes (16 where none is given)."""
+        from recc.backends.c_cpu.kernel import Specialisation, emit
+
+        rec = self.recurrence
+        table = {a.size_of: 16 for a in rec.axes}
+        for name, size in (sizes or {}).items():
+            if name not in rec.axis:
+                raise UsageError("sizes", f"axes among {', '.join(rec.axis) or 'none'}", f"{name!r}")
+            table[rec.axis[name].size_of] = size
+        storage = {s.name: _default_storage(s, dtype) for s in (*rec.arguments, *rec.outputs)}
+        spec = Specialisation(self._native.form(None), table, dtype, storage)  # type: ignore[arg-type]
+        return {way: emit(spec, way).source for way in ("forward", "backward")}  # type: ignore[arg-type]
+
+    @property
+    def structure(self) -> Any:
+        """For each stage that has states, what kind of recurrence it is, with the reason."""
+        from recc.structure import classify
+
+        return tuple(classify(self.recurrence, stage) for stage in self.recurrence.stages if stage.states)
+
+    @property
+    def forms(self) -> Mapping[str, Any]:
+        """Each form's name with the form, or the `Refusal` that says why it does not apply."""
+        from recc.forms.table import forms
+
+        return forms(self.recurrence)
+
+    def explain(self) -> str:
+        """What the compiler found: stages, structure with reasons, forms and refusals."""
+        from recc.explain import explain
+
+        return explain(self.recurrence)
+
+    def _run_torch(self, call: Call, offsets: Sequence[int] | None) -> tuple[list[Any], list[Any]]:
+        import torch
+
+        from recc.runtime import torch_op
+
+        rec = self.recurrence
+        torch_op.register(self.key, self._native)
+        args = [call.arguments[s.name] for s in rec.arguments]
+        given = "".join("1" if slot.name in call.initial else "0" for slot in rec.slots)
+        states = [call.initial[slot.name] for slot in rec.slots if slot.name in call.initial]
+        save = torch.is_grad_enabled() and any(t.requires_grad for t in (*args, *states))
+        clock = torch.as_tensor(call.clock, dtype=torch.int64)
+        steps = -1 if rec.of_kind(Kind.INPUT) else call.layout.steps
+        flat = torch_op.forward_op(args, states, clock, given, offsets, self.key, call.result, steps, save)
+        n_out, n_slots = len(rec.outputs), len(rec.slots)
+        return list(flat[:n_out]), list(flat[n_out : n_out + n_slots])
+
+    def _run_numpy(self, call: Call) -> tuple[list[Any], list[Any]]:
+        from recc.backends.c_cpu.launch import default_threads
+
+        rec, lay = self.recurrence, call.layout
+        outputs = {s.name: np.empty((lay.batch_size, lay.steps, *lay.full_batch, *_own(rec, s, lay.sizes)), _numpy_dtype(s, call)) for s in rec.outputs}
+        finals = {s.name: np.empty((lay.sequences, *lay.full_batch, *_own(rec, s, lay.sizes)), _numpy_dtype(s, call, True)) for s in rec.slots}
+        self._native.forward(
+            lay,
+            call.compute,  # type: ignore[arg-type]
+            {n: to_host(v) for n, v in call.arguments.items()},
+            {n: to_host(v) for n, v in outputs.items()},
+            {n: to_host(v) for n, v in call.initial.items()},
+            {n: to_host(v) for n, v in finals.items()},
+            {},
+            np.asarray(call.clock, np.int64),
+            default_threads(),
+        )
+        return list(outputs.values()), list(finals.values())
+
+
+def _own(rec: Recurrence, item: Symbol | Slot, sizes: Mapping[str, int]) -> list[int]:
+    return [sizes[rec.axis[a].size_of] for a in item.axes]
+
+
+def _numpy_dtype(item: Symbol | Slot, call: Call, state: bool = False) -> Any:
+    if item.dtype == "complex":
+        return np.complex128 if call.compute == "float64" else np.complex64
+    return np.dtype(call.compute if state else call.result)
+
+
+def _default_storage(symbol: Symbol, dtype: str) -> str:
+    if symbol.kind is Kind.OUTPUT or symbol.dtype in ("real", "complex"):
+        return dtype
+    return "int64" if symbol.dtype == "int" else "uint8"
+
+
+def _tuple(make: Any, names: Sequence[str], values: Sequence[Any]) -> Any:
+    return values[0] if len(values) == 1 else make(tuple(names))(*values)
+
+
+def _advanced(call: Call) -> Any:
+    """The clock after a call: steps run so far, per sequence."""
+    lengths = np.array(call.layout.lengths, np.int64)
+    if not call.torch:
+        return np.asarray(call.clock, np.int64) + lengths
+    import torch
+
+    return torch.as_tensor(call.clock, dtype=torch.int64) + torch.from_numpy(lengths)
+
+
+def _offset_list(offsets: Any) -> list[int] | None:
+    if offsets is None:
+        return None
+    if hasattr(offsets, "tolist"):
+        offsets = offsets.tolist()
+    if not isinstance(offsets, (list, tuple)) or not all(isinstance(n, int) for n in offsets):
+        raise UsageError("cu_seqlens", "N+1 integer offsets in one dimension", f"{offsets!r:.60}")
+    return list(offsets)
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy array of a tensor, 16-bit floats widened exactly."""
+    if is_torch(value):
+        import torch
+
+        value = value.detach().cpu().resolve_conj()
+        return (value.float() if value.dtype in (torch.float16, torch.bfloat16) else value).numpy()
+    return value
+
+
+def _plain_state(state: Any) -> Any:
+    if isinstance(state, Mapping):
+        return {n: _plain(v) for n, v in state.items()}
+    if isinstance(state, (tuple, list)):
+        return tuple(_plain(v) for v in state)
+    return _plain(state)
+
+
+def _run_reference(
+    rec: Recurrence, call: Call, offsets: Sequence[int] | None, dtype: Any = np.float64
+) -> tuple[list[Any], list[Any]]:
+    from recc.runtime.referee import run_reference
+
+    return run_reference(rec, call, offsets, dtype)
+
+
+def _choose_backend(rec: Recurrence, backend: str) -> str:
+    if backend not in BACKENDS:
+        raise UsageError("backend", f"one of {', '.join(BACKENDS)}", repr(backend))
+    if backend in ("torch", "triton"):
+        reason = "it is not part of this version"
+        raise Unsupported(Refusal(f"backend {backend!r}", reason, "use backend='c' (kernels) or 'numpy' (reference)"))
+    if backend == "auto":
+        return "numpy" if len(rec.scan) > 1 else "c"
+    return backend
+
+
+def _choose_form(form: str) -> str:
+    if form not in FORMS:
+        raise UsageError("form", f"one of {', '.join(FORMS)}", repr(form))
+    if form not in ("auto", "sequential"):
+        reason = "this version derives the sequential form only"
+        raise Unsupported(Refusal(f"form {form!r}", reason, "use form='sequential' (or 'auto'), which runs every program"))
+    return "sequential"
+
+
+__all__ = ["BACKENDS", "FORMS", "Op", "split_state"]
