@@ -45,10 +45,10 @@ test: $(READY) ## every test, the documentation's code blocks included
 	$(BIN)/python -m pytest $(ARGS)
 
 golden: $(READY) ## rewrite the expected texts, to be read in the diff
-	RECC_UPDATE_GOLDEN=1 $(BIN)/python -m pytest $(ARGS) tests/errors tests/golden
+	$(BIN)/python -m pytest --update-golden $(ARGS)
 
 docs: $(READY) ## regenerate docs/errors.md and run every code block of the documentation
-	RECC_UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/docs
+	$(BIN)/python -m pytest --update-golden tests/docs
 
 demo: $(READY) ## compile a program, check it, train a language model with it (FILE=program.recc)
 	$(BIN)/recc demo $(FILE) --out $(OUT)

@@ -158,9 +158,9 @@ def _bench(command: argparse.ArgumentParser) -> None:
 
 def _zoo(command: argparse.ArgumentParser) -> None:
     def act(options: argparse.Namespace) -> None:
-        from recc.commands.programs import zoo
+        from recc.commands.programs import show_zoo
 
-        zoo(options.program)
+        show_zoo(options.program)
 
     command.add_argument("program", metavar="NAME", nargs="?", help="print this program")
     command.set_defaults(command=act)

@@ -12,6 +12,7 @@ STATEMENTS = ("input", "param", "const", "state", "output", "def", "recurrence")
 _STARTS = frozenset(word.upper() for word in STATEMENTS)
 _OPERATORS = frozenset({"PLUS", "MINUS", "STAR", "SLASH", "POWER", "COMPARE", "AND", "OR", "NOT", "EQUAL", "IN"})
 _ARITHMETIC = frozenset({"PLUS", "MINUS", "STAR", "SLASH", "POWER"})
+_DECLARES = frozenset({"INPUT", "PARAM", "CONST", "STATE", "RECURRENCE"})
 _WORDS = frozenset({"OVER", "IN", "AND", "OR", "NOT"})
 _ENDS_OPERAND = frozenset({"NAME", "NUMBER", "RPAR", "RSQB", "STRING"})
 
@@ -263,10 +264,9 @@ def _operand(line: list[Any], at: int, before: Any) -> Diagnostic | None:
             return diagnose("foreign-word", _at(line[0]), word=word, help=_FOREIGN[word])
         help = did_you_mean(word.lower(), STATEMENTS)
         return diagnose("unknown-statement", _at(line[0]), help=help or None, word=word)
-    if line[0].type in ("INPUT", "PARAM", "CONST", "STATE", "RECURRENCE") and not any(
-        t.type == "EQUAL" for t in line[:at]
-    ):
-        return None
+    if line[0].type in _DECLARES and not any(t.type == "EQUAL" for t in line[:at]):
+        listed = _nesting(line, at) and before.type in ("NAME", "NUMBER")
+        return diagnose("missing-comma", _at(token), name=text) if listed else None
     if before.type in _ENDS_OPERAND:
         return _missing_operator(before, token)
     return None
@@ -274,8 +274,7 @@ def _operand(line: list[Any], at: int, before: Any) -> Diagnostic | None:
 
 def _opening(line: list[Any], at: int, before: Any) -> Diagnostic | None:
     token = line[at]
-    declares = line[0].type in ("INPUT", "PARAM", "CONST", "STATE")
-    if declares and not any(t.type == "EQUAL" for t in line[:at]) and before.type == "NAME":
+    if line[0].type in _DECLARES and not any(t.type == "EQUAL" for t in line[:at]) and before.type == "NAME":
         if token.type == "LSQB":
             return diagnose("missing-comma", _at(before), name=str(before))
         return None
@@ -297,8 +296,10 @@ def _missing_operator(before: Any, token: Any) -> Diagnostic:
 
 def _closing(line: list[Any], at: int, before: Any) -> Diagnostic | None:
     token = line[at]
-    if token.type == "COMMA" and not _nesting(line, at) and before.type in _ENDS_OPERAND:
-        return diagnose("comma-in-equation", _at(token))
+    if token.type == "COMMA" and before.type in _ENDS_OPERAND:
+        opened = _nesting(line, at)
+        grouped = not opened or (line[opened[-1]].type == "LPAR" and line[opened[-1] - 1].type not in _ENDS_OPERAND)
+        return diagnose("comma-in-equation", _at(token)) if grouped else None
     if before.type in ("LPAR", "LSQB") and token.type != "COMMA":
         return diagnose("empty-brackets", _at(before).to(_at(token)), brackets=f"{before}{token}")
     if before.type == "COMMA" and token.type != "COMMA":
@@ -319,7 +320,7 @@ def _no_operand(line: list[Any], at: int, before: Any) -> Diagnostic | None:
 _NAMES = {
     "LPAR": "`(`", "RPAR": "`)`", "LSQB": "`[`", "RSQB": "`]`", "COMMA": "`,`", "EQUAL": "`=`", "STRING": "a string",
     "OVER": "`over`", "NEWLINE": "the end of the line", "NAME": "a name", "NUMBER": "a number", "IN": "`in`",
-    "RECURRENCE": "`recurrence`",
+    "RECURRENCE": "`recurrence`", "COMPARE": "a comparison",
 }  # fmt: skip
 
 

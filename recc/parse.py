@@ -19,7 +19,7 @@ from recc.mistakes import diagnose
 
 MAX_TEXT = 256 * 1024
 MAX_LINE = 64 * 1024
-MAX_TOKENS = 60_000
+MAX_TOKENS = 40_000
 MAX_NESTING = 100
 MAX_ERRORS = 50
 
@@ -195,7 +195,7 @@ class _Reader:
                 self._feed_header()
             if unfinished and fed < len(line) and line[0].type not in _STARTS and number not in self.broken:
                 self.found.pop()  # the rest of the line before, which was told to be unfinished
-            unfinished = fed == len(line) - 1
+            unfinished = fed == len(line) - 1 and self.found[-1].code in ("missing-operand", "trailing-comma")
             if len(self.found) > MAX_ERRORS:
                 return
 

@@ -291,11 +291,15 @@ class _PassWriter:
             block.order,
             block.size_of,
         ).live()
-        writer = NestWriter(Nest(block, stores, order), memory, sizes, self.kernel.names, self.comments, depth)
-        lines = writer.write()
-        if title and lines:
+        scoped = depth == 1
+        nest = Nest(block, stores, order)
+        lines = NestWriter(nest, memory, sizes, self.kernel.names, self.comments, depth + scoped).write()
+        if not lines:
+            return
+        if title:
             self.kernel.emit(f"/* {title} */", depth)
-        self.kernel.body += lines
+        # Names of values are unique in a Block; a scope keeps those of one Block from those of another.
+        self.kernel.body += ["    {", *lines, "    }"] if scoped else lines
 
     def _first_carries(self) -> None:
         """Takes the caller's initial state where there is one."""

@@ -79,8 +79,8 @@ def _matrix(w: NestWriter, op: Matrix) -> None:
         _copy(w, value, name, pair, (row, col), size, fill=True)
     count = size * size if op.cols in op.out.axes else size
     w.emit(f"RECC_ALIGNED real {result}[{max(1, count)}];")
-    backward = ", 1" if getattr(op, "transposed", False) else (", 0" if op.fn == "solve_unit_lower" else "")
-    w.emit(f"recc_{op.fn}({size}, {', '.join(names)}, {result}{backward});")
+    way = f", {int(op.transposed)}" if op.fn.startswith("solve") else ""
+    w.emit(f"recc_{op.fn}({size}, {', '.join(names)}, {result}{way});")
     _copy(w, op.out, result, pair, (row, col), size, fill=False)
     w.depth -= 1
     w.emit("}")

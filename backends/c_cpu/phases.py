@@ -36,9 +36,12 @@ class Phases:
     _built: dict[tuple[str, int], Value] = field(default_factory=dict)
     _read: dict[str, int] = field(default_factory=dict)  # input -> the last phase that reads it
     _own: dict[str, int] = field(default_factory=dict)
+    _exact: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._source = {op.out.name: op for op in self.block.ops}
+        # What is compared with its own maximum must be the very same bits: done again it may round otherwise.
+        self._exact = {op.arg.name for op in self.block.ops if isinstance(op, Reduce) and op.fn != "prod"}
         for op in self.block.ops:
             self._own[op.out.name] = max([0, *(self._ready(op, v) for v in op.operands)])
         early = [s for s in self.stores if not s.overwrites]
@@ -79,7 +82,8 @@ class Phases:
             self._read[value.name] = max(self._read.get(value.name, 0), phase)
             return value
         own = self._own[value.name]
-        if phase > own and not (isinstance(op, Map) and value.axes and self._cost(value, phase) <= _REPEATED):
+        again = isinstance(op, Map) and value.axes and value.name not in self._exact
+        if phase > own and not (again and self._cost(value, phase) <= _REPEATED):
             phase = own
         if isinstance(op, (Constant, Iota)):
             phase = 0
@@ -92,6 +96,8 @@ class Phases:
         """Operations to repeat a value in a phase."""
         op = self._source.get(value.name)
         if not isinstance(op, Map) or not value.axes or self._own[value.name] == phase or (value.name, phase) in self._built:
+            return 0
+        if value.name in self._exact:
             return 0
         if op.fn in HEAVY:
             return _REPEATED + 1

@@ -16,6 +16,8 @@
 #define RECC_SIMD(...) RECC_PRAGMA(omp simd __VA_ARGS__)
 #define RECC_ALIGNED __attribute__((aligned(64)))
 #define RECC_EXPORT __attribute__((visibility("default")))
+/* Always: a function that stays a call, as in a large kernel, keeps its loop from being vectorised. */
+#define RECC_INLINE static inline __attribute__((always_inline))
 #define RECC_INF __builtin_inff()
 #define RECC_NAN __builtin_nanf("")
 
@@ -35,7 +37,7 @@ typedef struct {
 typedef uint16_t recc_bfloat16;
 typedef uint16_t recc_half;
 
-static inline float recc_from_bfloat16(recc_bfloat16 x) {
+RECC_INLINE float recc_from_bfloat16(recc_bfloat16 x) {
     uint32_t bits = (uint32_t)x << 16;
     float y;
     memcpy(&y, &bits, 4);
@@ -43,32 +45,32 @@ static inline float recc_from_bfloat16(recc_bfloat16 x) {
 }
 
 /* Round to nearest even; a NaN stays a NaN. */
-static inline recc_bfloat16 recc_to_bfloat16(float x) {
+RECC_INLINE recc_bfloat16 recc_to_bfloat16(float x) {
     uint32_t bits;
     memcpy(&bits, &x, 4);
     uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     return (recc_bfloat16)(x != x ? 0x7fc0u : rounded);
 }
 
-static inline float recc_from_float16(recc_half x) {
+RECC_INLINE float recc_from_float16(recc_half x) {
     _Float16 h;
     memcpy(&h, &x, 2);
     return (float)h;
 }
 
-static inline recc_half recc_to_float16(float x) {
+RECC_INLINE recc_half recc_to_float16(float x) {
     _Float16 h = (_Float16)x;
     recc_half y;
     memcpy(&y, &h, 2);
     return y;
 }
 
-static inline int64_t recc_clamp_index(int64_t at, int64_t size) {
+RECC_INLINE int64_t recc_clamp_index(int64_t at, int64_t size) {
     int64_t low = at < 0 ? 0 : at;
     return low >= size ? size - 1 : low;
 }
 
-static inline int64_t recc_wrap(int64_t at, int64_t size) {
+RECC_INLINE int64_t recc_wrap(int64_t at, int64_t size) {
     int64_t rest = at % size;
     return rest < 0 ? rest + size : rest;
 }
@@ -77,12 +79,13 @@ static inline int64_t recc_wrap(int64_t at, int64_t size) {
 
 typedef double real;
 typedef int64_t recc_bits;
+typedef uint64_t recc_ubits;
 #define RECC_FN(name) name
 #define RECC_BIAS 1023
 #define RECC_MANTISSA 52
 #define RECC_MAGIC 6755399441055744.0
-#define RECC_EXP_LOW (-746.0)
-#define RECC_EXP_HIGH 710.0
+#define RECC_EXP_LOW (-708.39)
+#define RECC_EXP_HIGH 709.7827128933840
 #define RECC_TANH_FLAT 20.0
 #define RECC_LN2_HIGH 0x1.62e42fee00000p-1
 #define RECC_LN2_LOW 0x1.a39ef35793c76p-33
@@ -91,7 +94,7 @@ typedef int64_t recc_bits;
 #define RECC_RESCALE_LOG2 54
 
 /* (exp(r) - 1 - r) / r^2 for |r| <= ln(2)/2, to 1.5e-18. */
-static inline real recc_exp_tail(real r) {
+RECC_INLINE real recc_exp_tail(real r) {
     real p = 2.0914831351380410561e-9;
     p = p * r + 2.5105419192016336433e-8;
     p = p * r + 2.7557273295539724343e-7;
@@ -106,7 +109,7 @@ static inline real recc_exp_tail(real r) {
 }
 
 /* R with 2 atanh(s) = 2 s + s R(s^2), for s^2 <= 0.03, to 1e-17. */
-static inline real recc_log_tail(real z) {
+RECC_INLINE real recc_log_tail(real z) {
     real p = 0.14630031364122860468;
     p = p * z + 0.15330617306743304885;
     p = p * z + 0.18182922513515941633;
@@ -121,12 +124,13 @@ static inline real recc_log_tail(real z) {
 
 typedef float real;
 typedef int32_t recc_bits;
+typedef uint32_t recc_ubits;
 #define RECC_FN(name) name##f
 #define RECC_BIAS 127
 #define RECC_MANTISSA 23
 #define RECC_MAGIC 12582912.0f
-#define RECC_EXP_LOW (-104.0f)
-#define RECC_EXP_HIGH 89.0f
+#define RECC_EXP_LOW (-87.33f)
+#define RECC_EXP_HIGH 88.72283f
 #define RECC_TANH_FLAT 10.0f
 #define RECC_LN2_HIGH 0x1.62e400p-1f
 #define RECC_LN2_LOW 0x1.7f7d1cp-20f
@@ -135,7 +139,7 @@ typedef int32_t recc_bits;
 #define RECC_RESCALE_LOG2 25
 
 /* (exp(r) - 1 - r) / r^2 for |r| <= ln(2)/2, to 7e-8. */
-static inline real recc_exp_tail(real r) {
+RECC_INLINE real recc_exp_tail(real r) {
     real p = 0.00139263256181334621f;
     p = p * r + 0.0083632927530306023112f;
     p = p * r + 0.041666553762567638397f;
@@ -144,7 +148,7 @@ static inline real recc_exp_tail(real r) {
 }
 
 /* R with 2 atanh(s) = 2 s + s R(s^2), for s^2 <= 0.03, to 6e-9. */
-static inline real recc_log_tail(real z) {
+RECC_INLINE real recc_log_tail(real z) {
     real p = 0.29590317357160397187f;
     p = p * z + 0.39988550988935757338f;
     p = p * z + 0.66666685603273560321f;
@@ -153,28 +157,28 @@ static inline real recc_log_tail(real z) {
 
 #endif
 
-static inline real recc_from_bits(recc_bits bits) {
+RECC_INLINE real recc_from_bits(recc_bits bits) {
     real x;
     memcpy(&x, &bits, sizeof x);
     return x;
 }
 
-static inline recc_bits recc_to_bits(real x) {
+RECC_INLINE recc_bits recc_to_bits(real x) {
     recc_bits bits;
     memcpy(&bits, &x, sizeof bits);
     return bits;
 }
 
-static inline real recc_min(real a, real b) { return a < b ? a : (b != b ? b : (a != a ? a : b)); }
-static inline real recc_max(real a, real b) { return a > b ? a : (b != b ? b : (a != a ? a : b)); }
+RECC_INLINE real recc_min(real a, real b) { return a < b ? a : (b != b ? b : (a != a ? a : b)); }
+RECC_INLINE real recc_max(real a, real b) { return a > b ? a : (b != b ? b : (a != a ? a : b)); }
 
 /* The power of two 2^n, as bits moved into the exponent; n must give a normal number. */
-static inline real recc_two_to(recc_bits n) {
+RECC_INLINE real recc_two_to(recc_bits n) {
     return recc_from_bits((recc_bits)((n + RECC_BIAS) << RECC_MANTISSA));
 }
 
 /* x = n ln 2 + r with |r| <= ln(2)/2. Adding the magic number rounds and leaves n in the low bits. */
-static inline real recc_reduce_exp(real x, recc_bits *n) {
+RECC_INLINE real recc_reduce_exp(real x, recc_bits *n) {
     const real scaled = x * (real)1.44269504088896340736 + RECC_MAGIC;
     *n = recc_to_bits(scaled) - recc_to_bits(RECC_MAGIC);
     const real whole = scaled - RECC_MAGIC;
@@ -182,19 +186,19 @@ static inline real recc_reduce_exp(real x, recc_bits *n) {
     return r - whole * RECC_LN2_LOW;
 }
 
-/* The scale is applied in two halves so that denormal results round once and overflow gives inf. */
-static inline real recc_exp(real x) {
-    real y = x < RECC_EXP_LOW ? RECC_EXP_LOW : x;
-    y = y > RECC_EXP_HIGH ? RECC_EXP_HIGH : y;
-    recc_bits n;
-    const real r = recc_reduce_exp(y, &n);
-    const real p = r + r * r * recc_exp_tail(r);
-    const recc_bits half = n >> 1;
-    const real top = recc_two_to(half), rest = recc_two_to(n - half);
-    return (top + top * p) * rest;
+/* The exponent is added to the bits of exp(r), whose own exponent is -1 or 0; what would be smaller than
+ * the smallest normal number is 0. */
+RECC_INLINE real recc_exp(real x) {
+    const real scaled = x * (real)1.44269504088896340736 + RECC_MAGIC;
+    const real whole = scaled - RECC_MAGIC;
+    const real r = (x - whole * RECC_LN2_HIGH) - whole * RECC_LN2_LOW;
+    const real p = 1 + (r + r * r * recc_exp_tail(r));
+    const real y = recc_from_bits(recc_to_bits(p) + (recc_bits)((recc_ubits)recc_to_bits(scaled) << RECC_MANTISSA));
+    const real low = x < RECC_EXP_LOW ? 0 : y;
+    return x <= RECC_EXP_HIGH ? low : x + RECC_INF; /* a NaN stays one */
 }
 
-static inline real recc_expm1(real x) {
+RECC_INLINE real recc_expm1(real x) {
     const real limit = RECC_BIAS * (real)0.69314718055994530942;
     real y = x < -40 ? (real)-40 : x;
     y = y > limit ? limit : y;
@@ -206,7 +210,7 @@ static inline real recc_expm1(real x) {
     return x > limit ? recc_exp(x) : inside;
 }
 
-static inline real recc_log(real x) {
+RECC_INLINE real recc_log(real x) {
     const int tiny = x < RECC_SMALLEST;
     const real y = tiny ? x * RECC_RESCALE : x;
     /* Bits below those of sqrt(1/2) belong to the exponent before. */
@@ -224,46 +228,58 @@ static inline real recc_log(real x) {
 }
 
 /* log(1 + x), with what rounding 1 + x lost put back to first order. */
-static inline real recc_log1p(real x) {
+RECC_INLINE real recc_log1p(real x) {
     const real u = 1 + x;
     const real lost = u - 1 == x ? 0 : (x - (u - 1)) / u;
     const real value = recc_log(u) + (u < RECC_INF && u > 0 ? lost : 0);
     return u == 1 ? x : value;
 }
 
-static inline real recc_tanh(real x) {
+/* A quotient q = n / d is corrected for what rounding d lost: n / (d + lost) = q - q lost / d. */
+RECC_INLINE real recc_tanh(real x) {
     const real size = x < 0 ? -x : x;
     const real t = recc_expm1(2 * (size > RECC_TANH_FLAT ? RECC_TANH_FLAT : size));
-    const real y = t / (t + 2);
+    const real d = t + 2, lost = t - (d - 2);
+    const real q = t / d;
+    const real y = q - q * lost * ((real)0.5 - (real)0.5 * q); /* 1 / d = (1 - q) / 2 */
     return x != x ? x : (x < 0 ? -y : y);
 }
 
-static inline real recc_sigmoid(real x) {
+RECC_INLINE real recc_sigmoid(real x) {
     const real e = recc_exp(x < 0 ? x : -x);
-    return (x < 0 ? e : 1) / (1 + e);
+    const real d = 1 + e, lost = e - (d - 1);
+    const real q = (x < 0 ? e : 1) / d;
+    return q - q * lost * (x < 0 ? 1 - q : q); /* 1 / d = 1 - q, or q */
 }
 
-static inline real recc_softplus(real x) { return (x > 0 ? x : 0 * x) + recc_log1p(recc_exp(x < 0 ? x : -x)); }
-static inline real recc_log_sigmoid(real x) { return (x < 0 ? x : 0 * x) - recc_log1p(recc_exp(x < 0 ? x : -x)); }
+RECC_INLINE real recc_softplus(real x) { return (x > 0 ? x : 0) + recc_log1p(recc_exp(x < 0 ? x : -x)); }
+RECC_INLINE real recc_log_sigmoid(real x) { return (x < 0 ? x : 0) - recc_log1p(recc_exp(x < 0 ? x : -x)); }
 
-static inline real recc_logaddexp(real a, real b) {
+RECC_INLINE real recc_logaddexp(real a, real b) {
     const real top = a > b ? a : b, low = a > b ? b : a;
     const real gap = a == b ? 0 : low - top;
     return a != a || b != b ? RECC_NAN : (top == -RECC_INF ? top : top + recc_log1p(recc_exp(gap)));
 }
 
-static inline real recc_abs(real x) { return x < 0 ? -x : (x == 0 ? 0 : x); }
-static inline real recc_sign(real x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
-static inline real recc_sqrt(real x) { return RECC_FN(sqrt)(x); }
-static inline real recc_rsqrt(real x) { return 1 / RECC_FN(sqrt)(x); }
-static inline real recc_floor(real x) { return RECC_FN(floor)(x); }
-static inline real recc_sin(real x) { return RECC_FN(sin)(x); }
-static inline real recc_cos(real x) { return RECC_FN(cos)(x); }
-static inline real recc_erf(real x) { return RECC_FN(erf)(x); }
-static inline real recc_pow(real x, real y) { return RECC_FN(pow)(x, y); }
+RECC_INLINE real recc_abs(real x) { return x < 0 ? -x : (x == 0 ? 0 : x); }
+RECC_INLINE real recc_sign(real x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
+RECC_INLINE real recc_sqrt(real x) { return RECC_FN(sqrt)(x); }
+RECC_INLINE real recc_rsqrt(real x) { return 1 / RECC_FN(sqrt)(x); }
+RECC_INLINE real recc_floor(real x) { return RECC_FN(floor)(x); }
+RECC_INLINE real recc_sin(real x) { return RECC_FN(sin)(x); }
+RECC_INLINE real recc_cos(real x) { return RECC_FN(cos)(x); }
+RECC_INLINE real recc_erf(real x) { return RECC_FN(erf)(x); }
+RECC_INLINE real recc_pow(real x, real y) { return RECC_FN(pow)(x, y); }
 
-/* Solves A x = b by elimination with row exchanges. A (n by n, row major) and b are overwritten. */
-static inline void recc_solve(int64_t n, real *a, real *b, real *x) {
+/* Solves A x = b (or transpose(A) x = b) by elimination with row exchanges. A (n by n, row major) and b
+ * are overwritten. */
+static inline void recc_solve(int64_t n, real *a, real *b, real *x, int transposed) {
+    for (int64_t r = 0; transposed && r < n; ++r)
+        for (int64_t c = 0; c < r; ++c) {
+            const real swap = a[r * n + c];
+            a[r * n + c] = a[c * n + r];
+            a[c * n + r] = swap;
+        }
     for (int64_t k = 0; k < n; ++k) {
         int64_t best = k;
         for (int64_t r = k + 1; r < n; ++r)

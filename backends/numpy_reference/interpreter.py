@@ -126,7 +126,11 @@ class _Machine:
         return np.broadcast_to(self._at(name, (step,)), self.layout.full(self.rec.table[name].axes)).copy()
 
     def _at(self, name: str, steps: At) -> Array:
-        """The value of a name at a step, `[B, *batch, *axes]`, beyond the ends of time too."""
+        """The value of a name at a step, `[B, *batch, *axes]`, beyond the ends of time too.
+
+        With several scan axes a state has its initial value where every axis that is left is left on
+        the side that the state starts from.
+        """
         beyond = [k for k, (s, n) in enumerate(zip(steps, self.layout.steps, strict=True)) if not 0 <= s < n]
         if not beyond:
             return np.asarray(self.values[name][steps])

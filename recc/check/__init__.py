@@ -15,7 +15,7 @@ from recc.check.scope import Scope
 from recc.check.stages import plan
 from recc.check.unused import check_slots, check_whole
 from recc.diagnostics import Note, Source, Span
-from recc.errors import SourceError
+from recc.errors import InternalError, SourceError
 from recc.parse import parse
 from recc.recurrence import Recurrence
 
@@ -63,6 +63,8 @@ def _check_one(written: syntax.RecurrenceSyntax, source: Source, errors: Errors)
     check_slots(scope, found)
     if len(errors.found) > before:
         return None
+    if equations.checked.keys() != scope.equations.keys():
+        raise InternalError(f"an equation of `{written.name.text}` was dropped without a message")
     symbols = tuple(sorted(scope.symbols.values(), key=lambda s: s.span))
     return Recurrence(
         name=written.name.text,

@@ -10,9 +10,10 @@ from recc import syntax
 from recc.check.ranges import of_domain
 from recc.check.scope import CALLABLE, Scope
 from recc.diagnostics import Note, Span
-from recc.mistakes import did_you_mean
+from recc.mistakes import closest, did_you_mean
 from recc.recurrence import Axis, Domain, Dtype, Edge, Kind, Symbol
 
+MAX_AXES = 32
 _EDGES = ("zero", "wrap", "clamp")
 _PROPERTIES = ("unit", "int", "bool", "complex")
 _KINDS = {"input": Kind.INPUT, "param": Kind.PARAM, "const": Kind.CONST, "state": Kind.STATE}
@@ -49,6 +50,8 @@ def _scan(scope: Scope) -> None:
 
 def _axes(scope: Scope) -> None:
     header = scope.written.axes
+    if len(header) > MAX_AXES:
+        raise scope.errors.fatal("too-many-axes", header[MAX_AXES].span, limit=MAX_AXES)
     written = {axis.name.text: axis for axis in reversed(header)}
     edges: dict[str, Edge] = {}
     for axis in header:
@@ -74,8 +77,11 @@ def _size_of(scope: Scope, axis: syntax.AxisSyntax, written: dict[str, syntax.Ax
         return name
     other = axis.size_of.text
     if other not in written or other == name:
-        help = did_you_mean(other, tuple(a for a in written if a != name)) or None
+        nearest = closest(other, tuple(a for a in written if a != name))
+        help = f"did you mean `{nearest}`?" if nearest else None
         scope.errors.add("size-of-unknown-axis", axis.size_of.span, help=help, name=name, other=other)
+        scope.unknown.update((name, other))
+        scope.meant.add(nearest)
         return name
     root = written[other]
     if root.size_of is not None:
@@ -160,9 +166,7 @@ def _declared_axes(scope: Scope, entry: syntax.Entry) -> tuple[str, ...]:
             if name.text not in scope.unknown:
                 scope.errors.add("time-in-declaration", name.span, name=entry.name.text, axis=name.text)
         elif name.text not in scope.axes:
-            if name.text not in scope.unknown:
-                help = did_you_mean(name.text, tuple(scope.axes))
-                scope.errors.add("unknown-axis", name.span, help=help or None, name=name.text)
+            scope.no_such_axis(name)
             scope.unknown.add(entry.name.text)
         else:
             axes.append(name.text)
@@ -221,8 +225,7 @@ def _property(scope: Scope, promise: syntax.Property, entry: syntax.Entry, axes:
             scope.unknown.add(entry.name.text)
             return None
         if promise.argument.text not in scope.axes:
-            help = did_you_mean(promise.argument.text, tuple(scope.axes))
-            scope.errors.add("unknown-axis", promise.argument.span, help=help or None, name=promise.argument.text)
+            scope.no_such_axis(promise.argument)
             scope.unknown.add(entry.name.text)
             return None
         return "int"
@@ -319,13 +322,14 @@ def _equation(scope: Scope, equation: syntax.EquationSyntax) -> None:
 
 def _definition_cycles(scope: Scope) -> None:
     """Tell definitions that use themselves, and take them out of the way."""
-    from recc.check.graph import components
+    from recc.check.graph import a_cycle, components, show_chain
 
     calls = {name: sorted(_called(d.body) & scope.definitions.keys()) for name, d in scope.definitions.items()}
     for group in components(calls):
         if len(group) > 1 or group[0] in calls[group[0]]:
             first = min(group, key=lambda n: scope.definitions[n].span)
-            chain = " → ".join([first, *(n for n in group if n != first), first])
+            cycle = a_cycle({n: [c for c in calls[n] if c in group] for n in sorted(group)}) or [first]
+            chain = show_chain(cycle[cycle.index(first) :] + cycle[: cycle.index(first)] if first in cycle else cycle)
             scope.errors.add("recursive-definition", scope.definitions[first].name.span, name=first, chain=chain)
             scope.unknown.update(group)
 
@@ -341,4 +345,4 @@ def _called(expr: syntax.Expr) -> set[str]:
     return found
 
 
-__all__ = ["CALL_KEYWORDS", "declare"]
+__all__ = ["CALL_KEYWORDS", "MAX_AXES", "declare"]

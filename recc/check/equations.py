@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 from recc import syntax
 from recc.check.expressions import Expressions
-from recc.check.graph import a_cycle, components, in_order
+from recc.check.graph import MOST_NOTES, a_cycle, components, in_order, show_chain
 from recc.check.indexing import shift_of
 from recc.check.ranges import ANY, Interval, of_domain
 from recc.check.scope import WIDTH, Scope
@@ -60,10 +61,9 @@ class Equations:
 
     def _needs_equation(self, name: str, value: syntax.Expr) -> bool:
         """Whether the value of a constant uses a name that an equation gives, which it may not."""
-        for node in _nodes(value):
-            used = node.name if isinstance(node, syntax.Ref) else getattr(getattr(node, "name", None), "text", "")
+        for used in self._mentioned(value):
             if used in self.scope.equations:
-                self.errors.add("const-of-later", node.span, name=name, other=used)
+                self.errors.add("const-of-later", value.span, name=name, other=used)
                 return True
         return False
 
@@ -110,10 +110,9 @@ class Equations:
         """Equations in an order in which the intermediates that one reads come before it."""
         scope = self.scope
         needs: dict[str, list[str]] = {}
-        mentioned = self._mentions()
         inferred = {n for n in scope.equations if n not in scope.symbols}
         for name in scope.equations:
-            needs[name] = [n for n in mentioned[name] if n in inferred]
+            needs[name] = [n for n in self._mentioned(scope.equations[name].expr) if n in inferred]
         for group in components(needs):
             if len(group) > 1 or group[0] in needs[group[0]]:
                 self._inferred_cycle(group, needs)
@@ -121,8 +120,17 @@ class Equations:
                     needs[name] = []
         return in_order(needs)
 
-    def _mentions(self) -> dict[str, list[str]]:
-        """The names in each equation, those in the definitions it uses included."""
+    def _mentioned(self, expr: syntax.Expr) -> list[str]:
+        """The names in an expression, those in the definitions it uses included."""
+        names: dict[str, None] = {}
+        for n in _names(expr, set()):
+            names[n] = None
+            names.update(self._inside.get(n, {}))
+        return list(names)
+
+    @cached_property
+    def _inside(self) -> dict[str, dict[str, None]]:
+        """The names in the body of each definition, those in the definitions it uses included."""
         inside: dict[str, dict[str, None]] = {}
         bodies = {name: _names(d.body, {p.text for p in d.parameters}) for name, d in self.scope.definitions.items()}
         for group in components(bodies):
@@ -133,14 +141,7 @@ class Equations:
                     union[n] = None
             for name in group:
                 inside[name] = union
-        found: dict[str, list[str]] = {}
-        for name, equation in self.scope.equations.items():
-            names: dict[str, None] = {}
-            for n in _names(equation.expr, set()):
-                names[n] = None
-                names.update(inside.get(n, {}))
-            found[name] = list(names)
-        return found
+        return inside
 
     def _inferred_cycle(self, group: list[str], needs: dict[str, list[str]]) -> None:
         """Names that are no states but need themselves: a forgotten state, or a cycle within one step."""
@@ -158,12 +159,15 @@ class Equations:
                     self.errors.add("undeclared-state", node.span, notes=(note,), name=other.text)
                     return
         chain = a_cycle({name: [n for n in needs[name] if n in inside] for name in group})
-        shown = " → ".join([*chain, chain[0]])
+        first = min(range(len(chain)), key=lambda i: scope.equations[chain[i]].span)
+        chain = chain[first:] + chain[:first]
+        shown = show_chain(chain)
         spans = [scope.equations[n].target.span for n in chain]
+        following = [*chain[1:], chain[0]]
         notes = tuple(
-            Note(span, f"which needs `{after}`") for span, after in zip(spans[1:], [*chain[2:], chain[0]], strict=True)
-        )
-        self.errors.add("cycle-in-step", spans[0], notes=notes, chain=shown, name=chain[0], next=(chain * 2)[1])
+            Note(span, f"which needs `{after}`") for span, after in zip(spans[1:], following[1:], strict=True)
+        )[:MOST_NOTES]
+        self.errors.add("cycle-in-step", spans[0], notes=notes, chain=shown, name=chain[0], next=following[0])
 
     def _equation(self, equation: syntax.EquationSyntax) -> None:
         scope = self.scope

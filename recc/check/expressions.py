@@ -69,8 +69,7 @@ class Expressions:
         if name in env:
             return env[name]
         if name in self.scope.scan:
-            self.make.count(1, span)
-            return Typed(Step(name, dtype="int", varies=True, span=span), (0.0, inf))
+            return self.make.typed(Step(name, dtype="int", varies=True, span=span), (0.0, inf))
         if name == "inf":
             return self.make.number(inf, "real", span)
         symbol = self.scope.symbols.get(name)
@@ -118,7 +117,11 @@ class Expressions:
         split = indexing.split_time(self, symbol, node)
         if split is None:
             return None
-        return indexing.read(self, symbol, *split, node.span, env)
+        self._level += 1  # an index is checked by several calls, each of which takes stack
+        try:
+            return indexing.read(self, symbol, *split, node.span, env)
+        finally:
+            self._level -= 1
 
     def _unary(self, node: syntax.Unary, env: Environment) -> Typed | None:
         operand = self.check(node.operand, env)
@@ -257,8 +260,7 @@ class Expressions:
             elif name in self.scope.scan:
                 self.errors.add("reduction-over-time", item.span, function=node.name.text, axis=name)
             elif name not in self.scope.axes:
-                help = did_you_mean(name, tuple(self.scope.axes))
-                self.errors.add("unknown-axis", item.span, notes=self.notes(), name=name, help=help or None)
+                self.scope.no_such_axis(syntax.Name(name, span=item.span))
             elif name in axes:
                 self.errors.add("axis-twice", item.span, function=node.name.text, axis=name)
             else:

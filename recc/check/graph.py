@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from heapq import heapify, heappop, heappush
 
+#: How many places of a cycle are shown.
+MOST_NOTES = 6
+
 
 def components(edges: Mapping[str, Iterable[str]]) -> list[list[str]]:
     """The strongly connected components of a graph, by Tarjan's algorithm.
@@ -90,4 +93,10 @@ def a_cycle(edges: Mapping[str, Iterable[str]]) -> list[str]:
     return []
 
 
-__all__ = ["a_cycle", "components", "in_order"]
+def show_chain(cycle: list[str]) -> str:
+    """A cycle from its first name back to it, shortened in the middle if it is long."""
+    names = cycle if len(cycle) <= MOST_NOTES + 2 else [*cycle[:MOST_NOTES], "…", cycle[-1]]
+    return " → ".join([*names, cycle[0]])
+
+
+__all__ = ["MOST_NOTES", "a_cycle", "components", "in_order", "show_chain"]

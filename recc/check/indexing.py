@@ -109,14 +109,14 @@ def read(
     index = _indices(checks, symbol, items, span, env)
     if index is None:
         return None
-    size = 1
+    below: list[Typed] = []
     groups: list[tuple[str, ...]] = []
     varies = symbol.varies
     outside = any(lags)
     written: list[Index] = []
     for entry in index:
         if isinstance(entry, Typed):
-            size += entry.size
+            below.append(entry)
             groups.append(entry.expr.axes)
             varies = varies or entry.expr.varies
             outside = True
@@ -135,8 +135,7 @@ def read(
         span=span,
     )
     value = checks.scope.range_of(symbol.name)
-    checks.make.count(size, span)
-    return Typed(expr, ranges.with_zero(value) if outside else value, size)
+    return checks.make.typed(expr, ranges.with_zero(value) if outside else value, tuple(below), 2 if below else 1)
 
 
 def _indices(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from recc import syntax
 from recc.check.errors import Errors
 from recc.check.ranges import ANY, Interval
+from recc.mistakes import closest
 from recc.recurrence import FUNCTIONS, REDUCTIONS, Axis, Dtype, Symbol
 from recc.show import OPERATOR
 
@@ -29,8 +30,8 @@ class Scope:
     """The names of a recurrence.
 
     `symbols` has the declared names from the start and the targets of equations from when they have
-    been checked; `meant` are names that a misspelt one probably meant; `unknown` are names whose own mistake has been told, so that nothing more is said of
-    them. `ranges` is the interval of every symbol.
+    been checked; `unknown` are names whose own mistake has been told, so that nothing more is said of
+    them; `meant` are names that a misspelt one probably meant. `ranges` is the interval of every symbol.
     """
 
     written: syntax.RecurrenceSyntax
@@ -55,8 +56,20 @@ class Scope:
         return tuple(a for a in self.axes if a in present)
 
     def same_size(self, a: str, b: str) -> bool:
-        """Whether two axes have the same size by the header."""
+        """Whether two axes have the same size by the header, or one of them has a mistake there."""
+        if a in self.unknown or b in self.unknown:
+            return True
         return self.axes[a].size_of == self.axes[b].size_of
+
+    def no_such_axis(self, name: syntax.Name) -> None:
+        """Tell that a name is no axis of the header, once for each name."""
+        if name.text in self.unknown:
+            return
+        self.unknown.add(name.text)
+        nearest = closest(name.text, tuple(self.axes))
+        self.meant.add(nearest)
+        help = f"did you mean `{nearest}`?" if nearest else None
+        self.errors.add("unknown-axis", name.span, help=help, name=name.text)
 
     def range_of(self, name: str) -> Interval:
         """The interval of a symbol's values."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recc.check.errors import Errors
-from recc.check.graph import a_cycle, components, in_order
+from recc.check.graph import MOST_NOTES, a_cycle, components, in_order, show_chain
 from recc.diagnostics import Note, Span
 from recc.recurrence import Equation, Kind, Read, Slot, Stage, Step, Symbol, walk
 
@@ -94,8 +94,8 @@ def _tell_cycle(chain: list[str], within: list[_Use], equations: Mapping[str, Eq
         Note(span, f"`{a}` needs `{b}` of the same step")
         for span, a, b in zip(spans[1:], chain[1:], following[1:], strict=True)
     )
-    shown = " → ".join([*chain, chain[0]])
-    errors.add("cycle-in-step", spans[0], notes=notes, chain=shown, name=chain[0], next=following[0])
+    shown = show_chain(chain)
+    errors.add("cycle-in-step", spans[0], notes=notes[:MOST_NOTES], chain=shown, name=chain[0], next=following[0])
 
 
 def _direction(i: int, axis: str, within: list[_Use], errors: Errors) -> int:

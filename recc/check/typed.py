@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
+from recc.builder import MAX_DEPTH
 from recc.check import ranges
 from recc.check.ranges import ANY, Interval
 from recc.check.scope import WIDTH, Scope, widest
@@ -19,11 +20,12 @@ _COUNTING = frozenset({"add", "sub", "mul", "neg", "sign", "abs", "clamp", "min"
 
 @dataclass(frozen=True)
 class Typed:
-    """A checked expression, the interval of its values and the number of nodes of its tree."""
+    """A checked expression, the interval of its values, and the number of nodes and the height of its tree."""
 
     expr: Expr
     range: Interval = ANY
     size: int = 1
+    depth: int = 1
 
 
 class Maker:
@@ -34,17 +36,24 @@ class Maker:
         self.errors = scope.errors
         self.made = 0
 
-    def count(self, size: int, span: Span) -> int:
-        """Bound the work: nodes made, and nodes of any one tree."""
+    def typed(self, expr: Expr, range: Interval, below: tuple[Typed, ...] = (), weight: int = 1) -> Typed:
+        """A new node above others, if the program may have one more: the work is bounded here.
+
+        `weight` is what the node adds to the height of the tree.
+        """
         self.made += 1
+        size = 1 + sum(t.size for t in below)
+        depth = weight + max((t.depth for t in below), default=0)
         if size > MAX_NODES or self.made > MAX_NODES:
-            raise self.errors.fatal("program-too-large", span, limit=MAX_NODES)
-        return size
+            raise self.errors.fatal("program-too-large", expr.span, limit=MAX_NODES)
+        if depth > MAX_DEPTH:
+            at = Span(expr.span.start, expr.span.start + 1)
+            raise self.errors.fatal("expression-too-deep", at, limit=MAX_DEPTH)
+        return Typed(expr, range, size, depth)
 
     def number(self, value: float, dtype: Dtype, span: Span) -> Typed:
         """A number written in the program."""
-        self.count(1, span)
-        return Typed(Number(value, dtype=dtype, span=span), (value, value))
+        return self.typed(Number(value, dtype=dtype, span=span), (value, value))
 
     def apply(self, fn: str, args: tuple[Typed | None, ...], span: Span, shown: str = "") -> Typed | None:
         """A scalar function, broadcast by name. `shown` is how the program writes it."""
@@ -62,8 +71,7 @@ class Maker:
             varies=any(e.varies for e in exprs),
             span=span,
         )
-        size = self.count(1 + sum(a.size for a in known), span)
-        return Typed(expr, ranges.of_function(fn, [a.range for a in known]), size)
+        return self.typed(expr, ranges.of_function(fn, [a.range for a in known]), known)
 
     def reduce(self, fn: str, over: tuple[str, ...], arg: Typed, span: Span) -> Typed | None:
         """A reduction over axes that the argument has."""
@@ -79,7 +87,7 @@ class Maker:
             dtype = "real"
         axes = arg.expr.axes if REDUCTIONS[fn] else tuple(a for a in arg.expr.axes if a not in over)
         expr = Reduce(fn, over, arg.expr, axes=axes, dtype=dtype, varies=arg.expr.varies, span=span)
-        return Typed(expr, ranges.of_reduction(fn, arg.range), self.count(1 + arg.size, span))
+        return self.typed(expr, ranges.of_reduction(fn, arg.range), (arg,))
 
     def matrix(self, fn: str, rows: str, cols: str, args: tuple[Typed, ...], span: Span) -> Typed:
         """`inv`, `expm` or `solve`, its axes checked already."""
@@ -97,7 +105,7 @@ class Maker:
             varies=any(e.varies for e in exprs),
             span=span,
         )
-        return Typed(expr, ANY, self.count(1 + sum(a.size for a in args), span))
+        return self.typed(expr, ANY, args)
 
     def _accepts(self, fn: str, args: tuple[Typed | None, ...], shown: str) -> bool:
         """Whether the dtypes of the arguments are taken; tells each that is not."""

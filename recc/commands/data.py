@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,7 +136,7 @@ def load_arrays(path: Path, option: str) -> dict[str, Array]:
             if not isinstance(stored, np.lib.npyio.NpzFile):
                 raise UsageError(option, "an .npz file", f"{path}, a single array")
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
         raise UsageError(option, "an .npz file of plain arrays", f"{path}: {error}") from None
 
 
@@ -224,7 +225,7 @@ def _assemble(name: str, parts: Mapping[tuple[int, ...], Array]) -> Array:
 
 
 def _columns(rec: Recurrence, outputs: Mapping[str, Array]) -> dict[str, Array]:
-    found = {}
+    found: dict[str, Array] = {}
     for symbol in rec.outputs:
         value = np.asarray(outputs[symbol.name])
         if len(rec.scan) > 1 or value.shape[0] != 1 or value.ndim != 2 + len(symbol.axes):

@@ -8,10 +8,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from recc import zoo
 from recc.check import load
 from recc.errors import UsageError
 from recc.recurrence import Kind, Recurrence, Stage
 
+_DTYPES = ("float32", "float64", "float16", "bfloat16")
 ZOO = Path(__file__).resolve().parents[1] / "zoo"
 
 
@@ -23,7 +25,7 @@ def find(file: str) -> Path:
     stored = ZOO / f"{file}.recc"
     if path.name == file and stored.is_file():
         return stored
-    close = get_close_matches(file, zoo_names(), 1)
+    close = get_close_matches(file, zoo.names(), 1)
     hint = f"the zoo has `{close[0]}`" if close else "`recc zoo` lists the programs that come with recc"
     raise UsageError("FILE", "a program, or the name of one in the zoo", f"{file}, which is neither", hint)
 
@@ -120,7 +122,10 @@ def source(op: Any, rec: Recurrence, sizes: Mapping[str, int], dtype: str) -> st
     for name in sizes:
         if name not in own:
             raise UsageError("--size", f"one of {', '.join(own) or 'no axes'}", name)
-    return str(op.emit({a: sizes.get(a, 16) for a in own}, dtype=dtype))
+    if dtype not in _DTYPES:
+        raise UsageError("--dtype", f"one of {', '.join(_DTYPES)}", dtype)
+    kernels: Mapping[str, str] = op.emit(sizes, dtype)
+    return "\n".join(kernels.values())
 
 
 def parse_sizes(given: Sequence[str]) -> dict[str, int]:
@@ -143,25 +148,12 @@ def write(path: Path, text: str) -> None:
         raise UsageError("--out", "a place that can be written", f"{path}: {error.strerror}") from None
 
 
-def zoo_names() -> list[str]:
-    """The programs that come with recc."""
-    return sorted(p.stem for p in ZOO.glob("*.recc"))
-
-
-def zoo(name: str | None) -> None:
+def show_zoo(name: str | None) -> None:
     """Print one program of the zoo, or a line about each."""
     if name is not None:
-        if name not in zoo_names():
-            close = get_close_matches(name, zoo_names(), 1)
-            raise UsageError(
-                "NAME",
-                "a program of the zoo",
-                name,
-                f"did you mean `{close[0]}`?" if close else "`recc zoo` lists them",
-            )
-        print((ZOO / f"{name}.recc").read_text(encoding="utf-8"), end="")
+        print(zoo.text(name), end="")
         return
-    width = max(map(len, zoo_names()), default=0)
-    for each in zoo_names():
-        first = load(text_of(ZOO / f"{each}.recc"), each)[0]
+    width = max(map(len, zoo.names()), default=0)
+    for each in zoo.names():
+        first = load(zoo.text(each), each)[0]
         print(f"{each:<{width}}  {first.doc}".rstrip())

@@ -11,6 +11,7 @@ from recc.commands import data
 from recc.commands.programs import compiled
 from recc.errors import UsageError
 from recc.recurrence import Kind, Recurrence
+from recc.runtime.call import state_names
 
 
 def run(options: argparse.Namespace) -> None:
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
     data.write(options.out, named, rec, table)
     if options.final_state is not None:
         states = final if isinstance(final, tuple) else (final,)
-        data.save(options.final_state, dict(zip((s.name for s in rec.slots), states, strict=True)), "--final-state")
+        data.save(options.final_state, dict(zip(state_names(rec), states, strict=True)), "--final-state")
     if options.out is not None:
         print(f"{options.out}: {', '.join(f'{n} {list(v.shape)}' for n, v in named.items())}")
 
@@ -60,7 +61,7 @@ def _column(axes: tuple[str, ...], name: str) -> str:
 
 
 def _initial(rec: Recurrence, stored: dict[str, data.Array]) -> Any:
-    wanted = [s.name for s in rec.slots]
+    wanted = state_names(rec)
     if set(wanted) != set(stored):
         raise UsageError(
             "--initial-state", f"states named {', '.join(wanted) or 'nothing'}", ", ".join(sorted(stored)) or "nothing"

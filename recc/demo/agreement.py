@@ -40,7 +40,7 @@ def trials(op: Any, rec: Recurrence, count: int, seed: int = 0) -> Iterator[Tria
     rng = np.random.default_rng(seed)
     for number in range(1, count + 1):
         shapes = _shapes(rec, rng)
-        drawn = {n: v.astype(_narrow(v)) for n, v in draw_arguments(rec, shapes, rng).items()}
+        drawn = {n: np.array(v, _narrow(v)) for n, v in draw_arguments(rec, shapes, rng).items()}
         reference = run(rec, drawn, sizes=shapes.sizes).outputs
         tensors = {n: torch.from_numpy(v.copy()) for n, v in drawn.items()}
         for name in random_direction(rec, drawn, rng):
@@ -62,23 +62,27 @@ def _gradients(
 ) -> float | None:
     if no_differences(rec) is not None:
         return None
-    weights = {n: rng.standard_normal(o.shape).astype(np.float32) for n, o in outputs.items() if o.requires_grad}
+    weights = {n: _weights(o, rng) for n, o in outputs.items() if o.requires_grad}
     wanted = {n: t for n, t in tensors.items() if t.requires_grad}
     if not weights or not wanted:
         return None
     total = torch.zeros(())
     for name, weight in weights.items():
-        product = torch.from_numpy(weight) * outputs[name]
+        product = torch.from_numpy(weight).conj() * outputs[name]
         total = total + (product.real if product.is_complex() else product).sum()
-    found = torch.autograd.grad(total, list(wanted.values()), allow_unused=True)
-    gradients = {
-        n: np.zeros(t.shape) if g is None else g.numpy() for (n, t), g in zip(wanted.items(), found, strict=True)
-    }
+    found = torch.autograd.grad(total, list(wanted.values()), allow_unused=True, materialize_grads=True)
+    gradients = {n: g.resolve_conj().numpy() for n, g in zip(wanted, found, strict=True)}
     direction = random_direction(rec, drawn, rng)
     exact = directional_gradient(rec, drawn, weights, direction, sizes=shapes.sizes)
-    norm = np.sqrt(sum(float(np.sum(np.abs(gradients[n]) ** 2)) for n in direction))
+    norm = np.sqrt(sum(np.sum(np.abs(gradients[n]).astype(np.float64) ** 2) for n in direction))
     # For a normal direction the derivative has mean 0 and standard deviation |gradient|.
-    return max(0.0, abs(inner(gradients, direction) - exact.value) - exact.error) / max(norm, 1e-30)
+    apart = abs(inner(gradients, direction) - exact.value) - exact.error
+    return max(0.0, apart) / max(float(norm), 1e-30)
+
+
+def _weights(output: torch.Tensor, rng: np.random.Generator) -> Any:
+    value = rng.standard_normal(output.shape).astype(np.float32)
+    return value + 1j * rng.standard_normal(output.shape).astype(np.float32) if output.is_complex() else value
 
 
 def _shapes(rec: Recurrence, rng: np.random.Generator) -> Shapes:

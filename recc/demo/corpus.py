@@ -37,7 +37,7 @@ def load(held_out_share: float = 0.12) -> Corpus:
     Raises `UsageError` if this Python comes without `pydoc_data`.
     """
     try:
-        from pydoc_data.topics import topics  # type: ignore[import-not-found]  # typeshed does not know the module
+        from pydoc_data.topics import topics
     except ImportError:
         raise UsageError("python", "a CPython with its documentation topics", "one without pydoc_data.topics") from None
     texts: dict[str, str] = {str(name): str(text) for name, text in sorted(topics.items())}

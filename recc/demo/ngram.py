@@ -85,7 +85,7 @@ def fit_tuned(text: Bytes, order: int) -> NGram:
     for step in (0.2, 0.1, 0.05):
         for k, which, sign in np.ndindex(order + 1, 3, 2):
             values = list(best[k])
-            values[which] = min(max(values[which] + (step if sign else -step), 0.0), which + 1.0)
+            values[which] = _within(values[which] + (step if sign else -step), which)
             trial = [*best[:k], (values[0], values[1], values[2]), *best[k + 1 :]]
             other = _smooth(levels, trial).bits_per_byte(text[cut:])
             if other < loss:
@@ -127,4 +127,9 @@ def _estimate(counts: Floats) -> Discount:
     once, twice, thrice, four = (max(int((counts == n).sum()), 1) for n in (1, 2, 3, 4))
     y = once / (once + 2 * twice)
     guess = (1 - 2 * y * twice / once, 2 - 3 * y * thrice / twice, 3 - 4 * y * four / thrice)
-    return (min(max(guess[0], 0.0), 1.0), min(max(guess[1], 0.0), 2.0), min(max(guess[2], 0.0), 3.0))
+    return (_within(guess[0], 0), _within(guess[1], 1), _within(guess[2], 2))
+
+
+def _within(discount: float, which: int) -> float:
+    """At most the count that it is taken from, and never nothing: unseen bytes must keep a chance."""
+    return min(max(discount, 0.05), which + 1.0)

@@ -37,7 +37,9 @@ def draw(
     axes.axhline(
         baseline[1], color="#b5482a", linestyle="--", linewidth=1, label=f"{baseline[0]}, held out: {baseline[1]:.2f}"
     )
-    axes.annotate(f"{held_out[-1][1]:.2f}", held_out[-1], xytext=(4, 6), textcoords="offset points", color="#1f4e8c")
+    axes.annotate(
+        f"{held_out[-1][1]:.2f}", held_out[-1], xytext=(0, 8), textcoords="offset points", color="#1f4e8c", ha="right"
+    )
     axes.set(title=title, xlabel="seconds of training", ylabel="bits per byte", ylim=(1, 8.2))
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)

@@ -41,7 +41,7 @@ class Progress:
 
 
 def train(model: LanguageModel, text: Bytes, held_out: Bytes, recipe: Recipe, looks: int = 8) -> Iterator[Progress]:
-    """Train, yielding after every step; about `looks` of the yields carry a look at a part of the held-out text.
+    """Train, yielding after every step; about `looks` of the yields carry a look at the held-out text.
 
     Time spent on those looks, or by the caller between steps, does not count. Raises `UsageError` if the loss is
     no number.
@@ -74,7 +74,7 @@ def train(model: LanguageModel, text: Bytes, held_out: Bytes, recipe: Recipe, lo
         share = min(1.0, spent / recipe.seconds)
         look = share >= (looked + 1) / looks or steps == 1
         looked += look and steps > 1
-        seen = bits_per_byte(model, held_out[: 8 * 1024], 1024) if look and share < 1 else None
+        seen = bits_per_byte(model, held_out) if look and share < 1 else None
         yield Progress(share, spent, steps, steps * recipe.batch * recipe.length, smooth / math.log(2), seen)
 
 
@@ -100,7 +100,7 @@ def bits_per_byte(model: LanguageModel, text: Bytes, length: int = 4096) -> floa
     ]
     total = 0.0
     for inputs, targets in pieces:
-        for x, y in zip(inputs.split(8), targets.split(8), strict=True):
-            if y.numel():
-                total += functional.cross_entropy(model(x).flatten(0, 1), y.flatten(), reduction="sum").item()
+        for row in range(0, inputs.shape[0] if inputs.numel() else 0, 8):
+            logits, wanted = model(inputs[row : row + 8]), targets[row : row + 8]
+            total += functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="sum").item()
     return total / len(tokens) / math.log(2)

@@ -322,6 +322,7 @@ class Builder:
     outputs: dict[str, Value] = field(default_factory=dict)
     _known: dict[tuple[object, ...], Value] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
+    _numbers: dict[str, int] = field(default_factory=dict)
     _constants: dict[str, float] = field(default_factory=dict)
 
     def input(self, name: str, axes: Iterable[str], dtype: BlockDtype = "real") -> Value:
@@ -527,12 +528,11 @@ class Builder:
         return found
 
     def _name(self, hint: str) -> str:
-        name, number = hint or "x", 1
-        if not hint:
-            name, number = "x1", 2
-        while name in self._names:
+        """The first free name of `hint`, `hint_1`, …, or of `x1`, `x2`, … without a hint."""
+        name = hint
+        while not name or name in self._names:
+            number = self._numbers[hint] = self._numbers.get(hint, 0) + 1
             name = f"{hint}_{number}" if hint else f"x{number}"
-            number += 1
         self._names.add(name)
         return name
 
@@ -577,14 +577,14 @@ def _simplify(b: Builder, fn: str, args: tuple[Value, ...]) -> Value | None:
         return args[0]
     if fn == "div" and known[0] == 0.0:
         return b.constant(0.0, {a for w in args for a in w.axes}, dtype)
-    if fn == "neg" and known[0] is not None and dtype == "real":
-        return b.constant(-known[0], args[0].axes)
+    if fn == "neg" and known[0] is not None:
+        return b.constant(-known[0], args[0].axes, dtype)
     if fn == "real" and args[0].dtype == "real":
         return args[0]
     if fn == "real" and known[0] is not None:
         return b.constant(known[0], args[0].axes)
-    if fn in ("add", "sub", "mul") and dtype == "real" and None not in known:
+    if fn in ("add", "sub", "mul") and None not in known:
         x, y = (k for k in known if k is not None)
         folded = {"add": x + y, "sub": x - y, "mul": x * y}[fn]
-        return b.constant(folded, {a for w in args for a in w.axes})
+        return b.constant(folded, {a for w in args for a in w.axes}, dtype)
     return None

@@ -47,7 +47,7 @@ class Lowering:
                 return found
         match expr:
             case Number():
-                return Pair(self.builder.constant(expr.value))
+                return Pair(self.builder.constant(expr.value, dtype="int" if expr.dtype == "int" else "real"))
             case Step():
                 return Pair(self.clock(expr.scan))
             case Read():
@@ -113,7 +113,9 @@ class Lowering:
             factors = _factors(expr.arg) if expr.arg.dtype != "complex" else [expr.arg]
             lowered = [self.lower(f) for f in factors]
             if all(p.im is None for p in lowered):
-                total = Pair(b.contract([p.re for p in lowered], over, hint=hint))
+                values = [self.real(p.re) for p in lowered]
+                space = {a for v in values for a in v.axes}
+                total = Pair(b.contract(self._grouped(values, space), over, hint=hint))
             else:
                 total = Pair(*(b.contract((part,), over, hint=hint) for part in lowered[0].parts))
             return total if expr.fn == "sum" else self._divide_by_size(total, over)
@@ -162,11 +164,43 @@ class Lowering:
         inner = b.map("log", b.map("where", positive, total, b.constant(1.0)))
         return b.map("where", positive, b.map("add", inner, top), b.constant(-inf), hint=hint)
 
+    def _grouped(self, values: list[Value], whole: set[str]) -> list[Value]:
+        """Factors multiplied together as long as the product has fewer axes than the whole.
+
+        `delta[d] * B[n] * u[d]` becomes `(delta * u)[d] * B[n]`: one operation over d and n, not two.
+        """
+        values = list(values)
+        while len(values) > 2:
+            pairs = [
+                (len(set(x.axes) | set(y.axes)), i, j)
+                for j, y in enumerate(values)
+                for i, x in enumerate(values[:j])
+                if (set(x.axes) | set(y.axes)) != whole
+            ]
+            if not pairs:
+                break
+            _, i, j = min(pairs)
+            product = self.builder.map("mul", values[i], values[j])
+            values = [product if k == i else v for k, v in enumerate(values) if k != j]
+        return values
+
     def _apply(self, expr: Apply, hint: str) -> Pair:
+        if expr.fn == "mul" and expr.varies and expr.dtype == "real":
+            factors = _factors(expr)
+            if len(factors) > 2 and all(f.dtype != "complex" for f in factors):
+                return Pair(self._product([self.real(self.lower(f).re) for f in factors], hint))
         args = [self.lower(a) for a in expr.args]
         if any(p.im is not None for p in args) or expr.fn == "cis":
             return _complex(self, expr, args, hint)
         return Pair(self._scalar(expr, [p.re for p in args], hint))
+
+    def _product(self, values: list[Value], hint: str) -> Value:
+        b = self.builder
+        values = self._grouped(values, {a for v in values for a in v.axes})
+        result = values[0]
+        for i, value in enumerate(values[1:], start=2):
+            result = b.map("mul", result, value, hint=hint if i == len(values) else "")
+        return result
 
     def _scalar(self, expr: Apply, args: list[Value], hint: str) -> Value:
         b = self.builder

@@ -13,6 +13,13 @@ TABLE: tuple[Mistake, ...] = (
         help="add it to the header",
     ),
     Mistake(
+        "too-many-axes",
+        "a recurrence has at most {limit} axes",
+        "one too many",
+        why="arrays of the machines that run it have no more",
+        help="lay several axes out as one",
+    ),
+    Mistake(
         "unused-axis",
         "the axis `{name}` is never used",
         "has no effect",

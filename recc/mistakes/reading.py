@@ -297,8 +297,8 @@ TABLE: tuple[Mistake, ...] = (
     Mistake(
         "missing-comma",
         "a comma is missing before `{name}`",
-        "a new name begins here",
-        help="separate declared names by commas: `input q[i], {name}[…]`",
+        "belongs to something new",
+        help="separate names, axes and numbers by commas",
     ),
     Mistake(
         "comma-in-equation",

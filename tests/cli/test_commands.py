@@ -108,7 +108,7 @@ MISTAKES = {
     "no such data": (["run", NILE[0], "--data", "no.csv"], "no.csv"),
     "an unknown kind of output": (["run", *NILE, *VARIANCES, "--out", "a.txt"], "--out: expected a .csv or .npz file"),
     "an unknown name": (["check", NILE[0], "--name", "x"], "--name: expected one of local_level"),
-    "an unknown zoo": (["zoo", "mambo"], "did you mean `mamba`?"),
+    "an unknown zoo": (["zoo", "mambo"], "did you mean 'mamba'?"),
     "a size that is none": (["emit", NILE[0], "--size", "n=x"], "--size: expected AXIS=N"),
     "an unknown axis": (["emit", NILE[0], "--size", "n=3"], "--size: expected one of no axes, got n"),
 }

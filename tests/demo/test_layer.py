@@ -82,7 +82,8 @@ def test_causal_and_the_same_step_by_step(what: str) -> None:
 REFUSED = {
     "runs from right to left": "recurrence p\n input x\n state h\n h[t] = h[t+1] + x[t]\n output y[t] = h[t]",
     "is read at a later step": "recurrence p\n input x\n state h\n h[t] = h[t-1] + x[t+1]\n output y[t] = h[t]",
-    "has 2 scan axes": "recurrence p over r, c\n input x\n state h\n h[r, c] = h[r-1, c] + x[r, c]\n output y[r, c] = h[r, c]",
+    "has 2 scan axes": "recurrence p over r, c\n input x\n state h\n"
+    " h[r, c] = h[r-1, c] + x[r, c]\n output y[r, c] = h[r, c]",
 }
 
 

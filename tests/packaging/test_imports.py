@@ -16,20 +16,21 @@ ROOT = Path(__file__).resolve().parents[2]
 LEVELS = (
     ("recc.diagnostics",),
     ("recc.errors", "recc.version"),
-    ("recc.syntax",),
-    ("recc.parse", "recc.grammar"),
-    ("recc.recurrence",),
+    ("recc.syntax", "recc.recurrence"),
+    ("recc.mistakes",),
+    ("recc.parse", "recc.builder", "recc.misreadings"),
     ("recc.show",),
     ("recc.check",),
     ("recc.structure",),
     ("recc.forms",),
     ("recc.backends",),
-    ("recc.runtime",),
     ("recc.explain",),
+    ("recc.runtime",),
     ("recc.pipeline",),
     ("recc.fuzz", "recc.prove", "recc.bench", "recc.zoo"),
     ("recc",),
-    ("recc.cli", "recc.commands", "recc.__main__"),
+    ("recc.commands", "recc.demo"),
+    ("recc.cli", "recc.__main__"),
 )
 # An import that points up but is made inside a function only, with its reason.
 UPWARDS = {

@@ -128,8 +128,8 @@ def test_no_steps_hand_the_initial_state_on() -> None:
 def test_batch_axes_of_parameters_and_states_reach_the_outputs() -> None:
     rng = np.random.default_rng(5)
     text = "recurrence g(d)\n input x[d]\n param a[d]\n state h[d]\n h[t] = a * h[t-1] + x[t]\n output y[t] = h[t]\n"
-    x, a = rng.standard_normal((1, 5, 2)), rng.standard_normal((3, 1, 2))
-    h = rng.standard_normal((4, 1, 6, 2))
+    x, a = rng.standard_normal((4, 5, 2)), rng.standard_normal((3, 1, 2))
+    h = rng.standard_normal((1, 1, 6, 2))
     out = result(text, {"x": x, "a": a}, initial={"h": h})
     assert out.outputs["y"].shape == (4, 5, 3, 6, 2)
     full = {"x": np.broadcast_to(x[:, :, None, None], (4, 5, 3, 6, 2)), "a": np.broadcast_to(a, (3, 6, 2))}

@@ -54,6 +54,7 @@ recurrence corners over r, c
     state h = 5
     h[r, c] = a * h[r-1, c] + a * h[r, c+1] + x[r, c]
     output y[r, c] = h[r, c] + x[r+1, c-1]
+    output z[r, c] = h[r-1, c-1] + 10 * h[r-1, c+1]
 """
 
 STENCIL = """
@@ -128,7 +129,11 @@ def test_two_scan_axes_in_opposite_directions() -> None:
             h[r + 1, c] = 0.5 * h[r, c] + 0.5 * h[r + 1, c + 1] + x[0, r, c]
     shifted = np.zeros((4, 5))
     shifted[:3, 1:] = x[0, 1:, :4]
-    close(outputs(CORNERS, {"x": x, "a": 0.5})["y"][0], h[1:5, :5] + shifted)
+    out = outputs(CORNERS, {"x": x, "a": 0.5})
+    close(out["y"][0], h[1:5, :5] + shifted)
+    before = np.zeros((4, 5))  # beyond the end of c a state is zero, on the side it starts from in r as well
+    before[:, 1:] = h[:4, :4]
+    close(out["z"][0], before + 10 * h[:4, 1:])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,384 @@
+"""What an expression is as a function of a stage's earlier states: a sum of products, or not affine.
+
+A decomposition of an expression e with respect to the states h, over a semiring (⊕, ⊗), is a list of
+products with
+
+    e = ⊕_p  ⊕_{over_p} ( ⊗ factors_p ) ⊗ read_p
+
+where every factor is free of the stage's states and `read_p` is a read of one state at an earlier step,
+or absent. It is found by recursion over the expression; intermediates of the stage are put in place of
+their reads. `Ring` is the (+, *) case; `recc.structure.semirings` has the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from recc.diagnostics import Note, Span
+from recc.recurrence import Along, Apply, At, Edge, Expr, Index, Matrix, Read, Recurrence, Reduce, Stage, reads
+from recc.show import OPERATOR, show_expr
+from recc.structure.build import Workspace, base_of, is_number, number
+from recc.structure.collect import collect
+from recc.structure.poly import Polynomials
+from recc.structure.products import Product, Products
+from recc.structure.rename import CannotFollow, rename
+
+
+class NotAffine(Exception):
+    """An expression is not affine in the states: which sub-expression, why, and what takes part in it."""
+
+    def __init__(self, expr: Expr, reason: str, notes: tuple[Note, ...] = ()):
+        self.expr = expr
+        self.reason = reason
+        self.notes = notes
+        super().__init__(reason)
+
+
+@dataclass
+class Analysis:
+    """What the decompositions of one stage share: the workspace, the polynomials, what depends on a state."""
+
+    rec: Recurrence
+    stage: Stage
+
+    def __post_init__(self) -> None:
+        self.work = Workspace(self.rec)
+        self.polynomials = Polynomials(self.work)
+        self.targets = frozenset(self.stage.equations)
+        self._depends: dict[int, bool] = {}
+
+    def depends(self, expr: Expr) -> bool:
+        """Whether an expression of the program reads anything of the stage."""
+        if id(expr) not in self._depends:
+            self._depends[id(expr)] = any(r.name in self.targets for r in reads(expr))
+        return self._depends[id(expr)]
+
+    def show(self, expr: Expr) -> str:
+        """An expression as the program has it, or as it could be written."""
+        text = self.rec.source.slice(expr.span).strip()
+        text = " ".join(text.split()) if text else show_expr(expr, self.rec.scan)
+        return text if len(text) <= 60 else text[:57] + "…"
+
+
+class Decomposer:
+    """Decomposes the expressions of a stage over one semiring."""
+
+    name: ClassVar[str]
+    #: The functions that are ⊕ and ⊗, and the reduction that is ⊕ over an axis.
+    plus: ClassVar[str]
+    times: ClassVar[str]
+    reduction: ClassVar[str]
+    #: The numbers that change nothing: for ⊕ and for ⊗.
+    zero: ClassVar[float]
+    one: ClassVar[float]
+
+    def __init__(self, analysis: Analysis):
+        self.analysis = analysis
+        self.work = analysis.work
+        self.targets: dict[str, Products] = {}
+
+    def stage(self) -> dict[str, Products]:
+        """The decomposition of every equation of the stage. Raises `NotAffine`."""
+        for name in self.analysis.stage.equations:
+            expr = self.analysis.rec.equation[name].expr
+            self.targets[name] = self.collected(self.of(expr), name)
+        return self.targets
+
+    def collected(self, products: Products, hint: str = "") -> Products:
+        """Equal reads gathered, and names for what is large."""
+        return collect(self, products, hint or self.analysis.stage.equations[0])
+
+    def of(self, expr: Expr) -> Products:
+        """The decomposition of an expression. Raises `NotAffine`."""
+        if not self.analysis.depends(expr):
+            return self.free(expr)
+        if isinstance(expr, Read):
+            return self._read(expr)
+        if isinstance(expr, Reduce):
+            return self.reduce(expr)
+        if isinstance(expr, Matrix):
+            return self.matrix(expr)
+        assert isinstance(expr, Apply)
+        if expr.fn == "where":
+            return self._where(expr)
+        if expr.fn == "stop":
+            return self._stopped(expr)
+        return self.apply(expr)
+
+    # What differs between semirings.
+
+    def free(self, expr: Expr) -> Products:
+        """A state-free expression as products without a read."""
+        raise NotImplementedError
+
+    def apply(self, expr: Apply) -> Products:
+        """The decomposition of a scalar function of something that reads a state."""
+        raise NotImplementedError
+
+    def reduce(self, expr: Reduce) -> Products:
+        """The decomposition of a reduction of something that reads a state."""
+        if expr.fn != self.reduction:
+            raise self.refuse(expr)
+        return self.summed(self.of(expr.arg), expr.over, expr.span)
+
+    def matrix(self, expr: Matrix) -> Products:
+        """The decomposition of a matrix function of something that reads a state."""
+        raise self.refuse(expr)
+
+    def multiplied(self, factors: Sequence[Expr]) -> Expr:
+        """The ⊗ of some factors."""
+        raise NotImplementedError
+
+    def merged(self, products: Sequence[Sequence[Expr]]) -> tuple[Expr, ...] | None:
+        """The factors of one product that is the ⊕ of some, or `None` if they cancel."""
+        raise NotImplementedError
+
+    def monomials(self, products: Sequence[Sequence[Expr]]) -> list[tuple[Expr, ...]] | None:
+        """The ⊕ of some products multiplied out, unless it is too large."""
+        raise NotImplementedError
+
+    # What is the same for all.
+
+    def added(self, exprs: Sequence[Expr]) -> Expr:
+        """The ⊕ of some expressions."""
+        if not exprs:
+            return number(self.zero)
+        total = exprs[0]
+        for expr in exprs[1:]:
+            total = self.work.apply(self.plus, total, expr)
+        return total
+
+    def rest(self, products: Products) -> Expr:
+        """The value of products without reads."""
+        return self.added([self.multiplied(p.factors) for p in products])
+
+    def scaled(self, products: Products, factors: Sequence[Expr], span: Span) -> Products:
+        """Every product times some factors."""
+        return tuple(replace(p, factors=(*factors, *p.factors), span=span) for p in products)
+
+    def summed(self, products: Products, over: Sequence[str], span: Span) -> Products:
+        """The ⊕ over some axes of products: each axis becomes one that nothing else uses."""
+        found: list[Product] = []
+        for p in products:
+            if p.read is None:
+                found.append(replace(p, factors=(self.sum_of(p.factors, over),), span=span))
+                continue
+            fresh = {a: self.work.fresh(a) for a in over}
+            moved = self.renamed(p, fresh)
+            found.append(replace(moved, over=(*moved.over, *fresh.values()), span=span))
+        return tuple(found)
+
+    def sum_of(self, factors: Sequence[Expr], over: Sequence[str]) -> Expr:
+        """The ⊕ over axes of the ⊗ of factors, where some may not have the axes."""
+        whole = self.multiplied(factors)
+        inner = [a for a in over if a in whole.axes]
+        plain = {a: b for a in inner if (b := base_of(a)) != a and b not in whole.axes}
+        if inner:
+            whole = self.work.reduce(self.reduction, [plain.get(a, a) for a in inner], rename(self.work, whole, plain))
+        copies = self.copies([base_of(a) for a in over if a not in inner])
+        return self.multiplied((*copies, whole)) if copies else whole
+
+    def copies(self, axes: Sequence[str]) -> tuple[Expr, ...]:
+        """Factors whose ⊕ over axes is that of as many ones as the axes are long."""
+        return tuple(self.work.reduce("sum", [a], self.work.one(a)) for a in axes)
+
+    def renamed(self, p: Product, names: dict[str, str]) -> Product:
+        """A product read along other axes."""
+        factors = tuple(rename(self.work, f, names) for f in p.factors)
+        assert p.read is not None
+        return replace(p, factors=factors, read=_as_read(rename(self.work, p.read, names)))
+
+    def _read(self, expr: Read) -> Products:
+        analysis = self.analysis
+        for index in expr.index:
+            if isinstance(index, At) and analysis.depends(index.expr):
+                notes = (Note(index.expr.span, "depends on the state"),)
+                raise NotAffine(expr, f"`{expr.name}` is read at an index that depends on the state", notes)
+        if any(expr.lags):
+            return (Product((), (), expr, False, expr.span),)
+        try:
+            return self._inlined(expr, self.targets[expr.name])
+        except CannotFollow as why:
+            raise NotAffine(expr, f"recc cannot follow `{analysis.show(expr)}` into its equation: {why}") from None
+
+    def _inlined(self, expr: Read, products: Products) -> Products:
+        """An intermediate of the stage in place of its read."""
+        symbol = self.work.symbol(expr.name)
+        names: dict[str, str] = {}
+        moved: dict[str, Index] = {}
+        for axis, index in zip(symbol.axes, expr.index, strict=True):
+            if isinstance(index, Along) and index.offset == 0:
+                names[axis] = index.axis
+            else:
+                moved[axis] = index
+        found: list[Product] = []
+        for p in products:
+            if moved:
+                p = self._moved(p, moved, symbol.name)
+            if p.read is None:
+                found.append(replace(p, factors=tuple(self._renamed(f, names, moved) for f in p.factors)))
+                continue
+            fresh = {a: self.work.fresh(a) for a in p.over}
+            p = self.renamed(p, fresh) if fresh else p
+            factors = tuple(self._renamed(f, names, moved) for f in p.factors)
+            assert p.read is not None
+            read = _as_read(self._renamed(p.read, names, moved))
+            found.append(replace(p, factors=factors, over=tuple(fresh.values()), read=read))
+        return tuple(found)
+
+    def _renamed(self, expr: Expr, names: dict[str, str], moved: dict[str, Index]) -> Expr:
+        """Plain indices by renaming; others stand in reads that `_moved` has made."""
+        if not any(a in moved for a in expr.axes):
+            return rename(self.work, expr, names)
+        assert isinstance(expr, Read)
+        index: list[Index] = []
+        for i in expr.index:
+            if isinstance(i, Along) and i.axis in moved:
+                index.append(_composed(moved[i.axis], i.offset))
+            elif isinstance(i, Along):
+                index.append(replace(i, axis=names.get(i.axis, i.axis)))
+            else:
+                if any(a in moved for a in i.expr.axes):
+                    raise CannotFollow("a gather inside a shift")
+                index.append(At(rename(self.work, i.expr, names)))
+        return self.work.read(expr, tuple(index))
+
+    def _moved(self, p: Product, moved: dict[str, Index], hint: str) -> Product:
+        """A product whose factors are one read of a named value, so that it can be shifted or gathered.
+
+        Beyond an axis with edge rule `zero` the named value reads zero, and with it the product.
+        """
+        work = self.work
+        symbol = work.symbol(hint)
+        edges = {a: work.axes[a].edge for a in moved}
+        if self.zero != 0 and "zero" in edges.values():
+            raise CannotFollow(f"a shift beyond an axis reads 0, which is not the zero of {self.name}")
+        factor = self.multiplied(p.factors)
+        lacking = [a for a in moved if a not in factor.axes and edges[a] == "zero" and not self._ends(p, a)]
+        if lacking:
+            factor = self.multiplied((factor, *(work.one(a) for a in lacking)))
+        for index in p.read.index if p.read is not None else ():
+            self._composable(p, index, moved)
+        if not any(a in moved for a in factor.axes):
+            return p
+        return replace(p, factors=(self._readable(factor, edges, symbol.name),))
+
+    def _readable(self, factor: Expr, edges: dict[str, Edge], hint: str) -> Read:
+        """A factor as a read that has the edge rules of the intermediate it belongs to."""
+        work = self.work
+        if isinstance(factor, Read):
+            declared = zip(work.symbol(factor.name).axes, factor.index, strict=True)
+            if all(isinstance(i, Along) and i.offset == 0 and work.axes[a].edge == edges.get(i.axis, work.axes[a].edge)
+                   for a, i in declared):  # fmt: skip
+                return factor
+        return work.named(factor, f"{hint}_part")
+
+    def _ends(self, p: Product, axis: str) -> bool:
+        """Whether the state's own read is zero beyond an axis, so that the factor need not be."""
+        if p.read is None:
+            return False
+        declared = zip(self.work.symbol(p.read.name).axes, p.read.index, strict=True)
+        return any(i == Along(axis) and self.work.axes[a].edge == "zero" for a, i in declared)
+
+    def _composable(self, p: Product, index: Index, moved: dict[str, Index]) -> None:
+        """Whether the state's own index may be put together with the one it is read at."""
+        if isinstance(index, At):
+            if any(a in moved for a in index.expr.axes):
+                raise CannotFollow("a gather inside a shift")
+            return
+        if index.axis not in moved:
+            return
+        assert p.read is not None
+        outer = moved[index.axis]
+        declared = dict(zip((i for i in p.read.index), self.work.symbol(p.read.name).axes, strict=True))[index]
+        edge, own = self.work.axes[index.axis].edge, self.work.axes[declared].edge
+        if edge == "zero":
+            return  # the factor is zero wherever the read would be wrong
+        if edge != own:
+            raise CannotFollow("the axes have different edge rules")
+        if edge == "clamp" and index.offset:
+            same_way = isinstance(outer, Along) and outer.offset * index.offset >= 0
+            if not same_way:
+                raise CannotFollow("shifts in two ways over clamped edges")
+
+    def _where(self, expr: Apply) -> Products:
+        condition, then, other = expr.args
+        if self.analysis.depends(condition):
+            notes = (Note(condition.span, "depends on the state"),)
+            raise NotAffine(expr, "the condition of `where` depends on the state", notes)
+        sides = [self.collected(self.of(e)) for e in (then, other)]
+        keys = [{p.key: p for p in side if p.read is not None and not p.over} for side in sides]
+        found: list[Product] = []
+        for key in dict.fromkeys([*keys[0], *keys[1]]):
+            values = [k[key].factors if key in k else (number(self.zero),) for k in keys]
+            model = keys[0].get(key) or keys[1][key]
+            if values[0] == values[1]:
+                found.append(replace(model, span=expr.span))
+                continue
+            both = [self.multiplied(v) for v in values]
+            factor = self.work.apply("where", condition, *both, span=expr.span)
+            found.append(replace(model, factors=(factor,), span=expr.span))
+        for k, side in enumerate(sides):
+            chosen = [number(self.zero)] * 2
+            chosen[k] = number(self.one)
+            factor = self.work.apply("where", condition, *chosen, span=expr.span)
+            found += self.scaled(tuple(p for p in side if p.over), (factor,), expr.span)
+        rests = [self.rest(tuple(p for p in side if p.read is None)) for side in sides]
+        if not all(is_number(r, self.zero) for r in rests):
+            factor = self.work.apply("where", condition, *rests, span=expr.span)
+            found.append(Product((factor,), (), None, False, expr.span))
+        return tuple(found)
+
+    def _stopped(self, expr: Apply) -> Products:
+        """The value of `stop` is that of its argument; nothing in it has a gradient."""
+        found: list[Product] = []
+        for p in self.of(expr.args[0]):
+            factors = (self.work.apply("stop", self.multiplied(p.factors), span=expr.span),) if p.factors else ()
+            found.append(replace(p, factors=factors, stopped=p.read is not None))
+        return tuple(found)
+
+    def without_states(self, expr: Apply) -> Products | None:
+        """The expression as state-free, if its states cancel; `None` if they do not."""
+        args: list[Expr] = []
+        for arg in expr.args:
+            products = self.collected(self.of(arg))
+            if any(p.read is not None for p in products):
+                return None
+            args.append(self.rest(products))
+        return self.free(self.work.apply(expr.fn, *args, span=expr.span))
+
+    def refuse(self, expr: Expr) -> NotAffine:
+        """Why a function of something that depends on the state is not affine."""
+        show = self.analysis.show
+        parts = [c for c in expr.children if self.analysis.depends(c)]
+        notes = tuple(Note(c.span, "depends on the state") for c in parts)
+        if isinstance(expr, Apply) and expr.fn == "mul" and len(parts) == 2:
+            return NotAffine(expr, f"`{show(parts[0])}` times `{show(parts[1])}`: both depend on the state", notes)
+        if isinstance(expr, Apply) and expr.fn == "div" and self.analysis.depends(expr.args[1]):
+            return NotAffine(expr, f"divides by `{show(expr.args[1])}`, which depends on the state", notes[-1:])
+        if isinstance(expr, Apply) and expr.fn == "surrogate":
+            return NotAffine(expr, "`surrogate` has a gradient of its own for something that depends on the state", notes)
+        if isinstance(expr, Apply) and expr.fn == "conj":
+            return NotAffine(expr, "`conj` of the state is linear over the reals only", notes)
+        fn = getattr(expr, "fn", "")
+        shown = f"`{OPERATOR[fn]}`" if fn in OPERATOR else f"`{fn}`"
+        return NotAffine(expr, f"{shown} of `{show(parts[0])}`, which depends on the state", notes)
+
+
+def _as_read(expr: Expr) -> Read:
+    assert isinstance(expr, Read)
+    return expr
+
+
+def _composed(outer: Index, offset: int) -> Index:
+    """The index `outer + offset`."""
+    if isinstance(outer, Along):
+        return replace(outer, offset=outer.offset + offset)
+    if offset:
+        raise CannotFollow("a shift inside a gather")
+    return outer
+
+
+__all__ = ["Analysis", "Decomposer", "NotAffine"]

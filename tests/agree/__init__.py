@@ -1,0 +1,1 @@
+"""Every arrow between two ways of computing the same recurrence, tested by itself."""
