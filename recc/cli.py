@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from recc import __version__
 from recc.errors import InternalError, ReccError
 
 Command = Callable[[argparse.Namespace], None]
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(prog="recc", description="Write the recurrence; get the kernels.")
-    top.add_argument("--version", action="version", version=f"recc {_version()}")
+    top.add_argument("--version", action="version", version=f"recc {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _check(commands.add_parser("check", help="read a program and tell every mistake in it"))
     _explain(commands.add_parser("explain", help="say what the compiler finds in a program"))
@@ -56,15 +57,6 @@ def parser() -> argparse.ArgumentParser:
     _zoo(commands.add_parser("zoo", help="list the programs that come with recc, or print one"))
     _demo(commands.add_parser("demo", help="train a small language model with a program"))
     return top
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("recc-lang")
-    except PackageNotFoundError:
-        return "(run from its sources)"
 
 
 def _file(command: argparse.ArgumentParser, *, optional: bool = False) -> None:
@@ -81,6 +73,12 @@ def _compiled(command: argparse.ArgumentParser) -> None:
 
 def _sizes(command: argparse.ArgumentParser) -> None:
     command.add_argument("--size", action="append", default=[], metavar="AXIS=N", help="the size of an axis")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number above zero")
+    return int(text)
 
 
 def _check(command: argparse.ArgumentParser) -> None:
@@ -147,12 +145,16 @@ def _run(command: argparse.ArgumentParser) -> None:
 
 def _bench(command: argparse.ArgumentParser) -> None:
     def act(options: argparse.Namespace) -> None:
-        from recc.bench import main as bench
+        from recc.commands.bench import bench
 
         bench(options)
 
     _file(command, optional=True)
     _sizes(command)
+    command.add_argument("--batch", type=_positive, default=4, help="B (default: 4)")
+    command.add_argument("--steps", type=_positive, default=2048, help="T (default: 2048)")
+    command.add_argument("--heads", type=_positive, default=4, help="the size of one batch axis (default: 4)")
+    command.add_argument("--seconds", type=float, default=0.5, help="how long to measure each figure (default: 0.5)")
     command.set_defaults(command=act)
 
 
@@ -178,7 +180,7 @@ def _demo(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", type=Path, default=Path("out/demo"), help="where the picture and the kernel go (default: out/demo)"
     )
-    command.add_argument("--width", type=int, default=192, help="the width of the model (default: 192)")
+    command.add_argument("--width", type=_positive, default=192, help="the width of the model (default: 192)")
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(command=act)
 

@@ -108,7 +108,9 @@ def render(source: Source, diagnostic: Diagnostic) -> str:
 
 def _excerpt(source: Source, span: Span, label: str, mark: str, gutter: int) -> list[str]:
     number, column = source.position(span.start)
-    text = "".join(c if c.isprintable() else (" " if c == "\t" else "\N{REPLACEMENT CHARACTER}") for c in source.line(number))
+    text = "".join(
+        c if c.isprintable() else (" " if c == "\t" else "\N{REPLACEMENT CHARACTER}") for c in source.line(number)
+    )
     first = column - 1
     width = max(1, min(span.end - span.start, len(text) - first))
     if len(text) > _WIDEST:

@@ -234,7 +234,11 @@ def _functions() -> dict[str, Function]:
     table += [Function(n, 1, "real", "real") for n in real.split()]
     table += [Function("sign", 1, "same", "real"), Function("abs", 1, "same")]
     table += [Function(n, 2, "same", "real") for n in ("min", "max")]
-    table += [Function("clamp", 3, "same", "real"), Function("where", 3, "branch"), Function("logaddexp", 2, "real", "real")]
+    table += [
+        Function("clamp", 3, "same", "real"),
+        Function("where", 3, "branch"),
+        Function("logaddexp", 2, "real", "real"),
+    ]
     table += [Function(n, 1, "real") for n in ("re", "im")]
     table += [Function("conj", 1), Function("cis", 1, "complex", "real")]
     table += [Function("stop", 1), Function("surrogate", 2, "same", "real")]

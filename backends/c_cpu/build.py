@@ -158,7 +158,7 @@ def _compile(compiler: Compiler, source: str, text: Path, library: Path) -> None
 
 def _load(library: Path) -> Function:
     run = ctypes.CDLL(str(library)).recc_run
-    run.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p]
+    run.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p]
     run.restype = None
     return run
 

@@ -13,8 +13,9 @@ from typing import Any, Literal
 import numpy as np
 
 from recc.backends.c_cpu.build import Library, build
-from recc.backends.c_cpu.kernel import ArraySpec, Kernel, Specialisation, emit
+from recc.backends.c_cpu.kernel import emit
 from recc.backends.c_cpu.loops import Storage
+from recc.backends.c_cpu.spec import ArraySpec, Kernel, Specialisation
 from recc.forms.sequential import LANE, Sequential
 from recc.recurrence import Kind
 from recc.runtime.layout import Layout
@@ -175,6 +176,7 @@ def _launch(
     per_item = prod(layout.batch)
     lengths = np.repeat(np.array(layout.lengths, np.int64), per_item)
     firsts = np.repeat(np.broadcast_to(np.asarray(first, np.int64), (layout.sequences,)), per_item)
+    extents = np.array(layout.extents, np.int64)
     counter = np.zeros(1, np.int64)
     work = sum(layout.lengths) * per_item * sum(a.size for a in kernel.arrays)
     workers = max(1, min(threads, items)) if work >= _THREAD_WORTH else 1
@@ -182,7 +184,10 @@ def _launch(
     def run_items(scratch: Array) -> None:
         start = scratch.ctypes.data
         aligned = (start + 63) // 64 * 64
-        library.run(table.ctypes.data, lengths.ctypes.data, firsts.ctypes.data, items, counter.ctypes.data, aligned)
+        library.run(
+            table.ctypes.data, lengths.ctypes.data, firsts.ctypes.data, extents.ctypes.data, items,
+            counter.ctypes.data, aligned,
+        )  # fmt: skip
 
     size = kernel.scratch * program.spec.real_bytes + 64
     memory = [np.empty(size, np.uint8) for _ in range(workers)]

@@ -38,7 +38,7 @@ C_TYPE: Mapping[str, str] = {
 _KEYWORDS = frozenset(
     """auto break case char const continue default do double else enum extern float for goto if inline int long
     register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while real
-    main exp log sin cos tanh erf floor abs sqrt pow item first last length scratch arrays NULL t s T I""".split()
+    main exp log sin cos tanh erf floor abs sqrt pow item first last length extent begin end scratch arrays NULL t s T I""".split()
 )
 
 
@@ -47,7 +47,8 @@ class Memory:
     """Where a Block's input or a store's target lies: a C pointer, and its axes in memory order.
 
     Elements are `stride` apart, from `start` (pairs of a complex tensor). With no pointer arithmetic to
-    do, `expression` is the C expression itself.
+    do, `expression` is the C expression itself. `base` is the array that the pointer is a row of, and
+    `lags` say which if it is not this step's.
     """
 
     pointer: str
@@ -56,6 +57,8 @@ class Memory:
     stride: int = 1
     start: int = 0
     expression: str = ""
+    base: str = ""
+    lags: tuple[int, ...] = ()
 
     def place(self, index: Mapping[str, str], sizes: Mapping[str, int]) -> str:
         """The C expression of an element's position."""

@@ -177,15 +177,6 @@ RECC_INLINE real recc_two_to(recc_bits n) {
     return recc_from_bits((recc_bits)((n + RECC_BIAS) << RECC_MANTISSA));
 }
 
-/* x = n ln 2 + r with |r| <= ln(2)/2. Adding the magic number rounds and leaves n in the low bits. */
-RECC_INLINE real recc_reduce_exp(real x, recc_bits *n) {
-    const real scaled = x * (real)1.44269504088896340736 + RECC_MAGIC;
-    *n = recc_to_bits(scaled) - recc_to_bits(RECC_MAGIC);
-    const real whole = scaled - RECC_MAGIC;
-    const real r = x - whole * RECC_LN2_HIGH;
-    return r - whole * RECC_LN2_LOW;
-}
-
 /* The exponent is added to the bits of exp(r), whose own exponent is -1 or 0; what would be smaller than
  * the smallest normal number is 0. */
 RECC_INLINE real recc_exp(real x) {
@@ -198,15 +189,26 @@ RECC_INLINE real recc_exp(real x) {
     return x <= RECC_EXP_HIGH ? low : x + RECC_INF; /* a NaN stays one */
 }
 
+/* 2^n exp(r) - 1 = ((2^n - 1) + 2^n r) + 2^n (exp(r) - 1 - r), the smallest part last; `rest` is what the
+ * last sum lost. For x from -40 to 1023 ln 2 (127 ln 2). */
+RECC_INLINE real recc_expm1_and_rest(real x, real *rest) {
+    const real scaled = x * (real)1.44269504088896340736 + RECC_MAGIC;
+    const real whole = scaled - RECC_MAGIC;
+    const real high = x - whole * RECC_LN2_HIGH;
+    const real r = high - whole * RECC_LN2_LOW;
+    const real low = (high - r) - whole * RECC_LN2_LOW;
+    const real top = recc_two_to(recc_to_bits(scaled) - recc_to_bits(RECC_MAGIC));
+    const real most = (top - 1) + top * r, more = top * (r * r * recc_exp_tail(r) + low);
+    const real sum = most + more;
+    *rest = more - (sum - most);
+    return sum;
+}
+
 RECC_INLINE real recc_expm1(real x) {
     const real limit = RECC_BIAS * (real)0.69314718055994530942;
-    real y = x < -40 ? (real)-40 : x;
+    real y = x < -40 ? (real)-40 : x, rest;
     y = y > limit ? limit : y;
-    recc_bits n;
-    const real r = recc_reduce_exp(y, &n);
-    const real p = r + r * r * recc_exp_tail(r);
-    const real top = recc_two_to(n);
-    const real inside = top * p + (top - 1);
+    const real inside = recc_expm1_and_rest(y, &rest);
     return x > limit ? recc_exp(x) : inside;
 }
 
@@ -235,21 +237,25 @@ RECC_INLINE real recc_log1p(real x) {
     return u == 1 ? x : value;
 }
 
-/* A quotient q = n / d is corrected for what rounding d lost: n / (d + lost) = q - q lost / d. */
+/* With t = exp(2 |x|) - 1, tanh |x| = t / (t + 2). The quotient q of rounded t and d = t + 2 is corrected to
+ * first order for what the rounding of both lost, with 1 / d = (1 - q) / 2. */
 RECC_INLINE real recc_tanh(real x) {
     const real size = x < 0 ? -x : x;
-    const real t = recc_expm1(2 * (size > RECC_TANH_FLAT ? RECC_TANH_FLAT : size));
-    const real d = t + 2, lost = t - (d - 2);
-    const real q = t / d;
-    const real y = q - q * lost * ((real)0.5 - (real)0.5 * q); /* 1 / d = (1 - q) / 2 */
+    real rest;
+    const real t = recc_expm1_and_rest(2 * (size > RECC_TANH_FLAT ? RECC_TANH_FLAT : size), &rest);
+    const real d = t + 2, there = d - 2;
+    const real lost = (t - there) + (2 - (d - there));
+    const real q = t / d, left = (real)0.5 - (real)0.5 * q;
+    const real y = q + (2 * rest * left - q * lost) * left;
     return x != x ? x : (x < 0 ? -y : y);
 }
 
+/* Corrected for what the rounding of d = 1 + e lost, with 1 / d = q or 1 - q. */
 RECC_INLINE real recc_sigmoid(real x) {
     const real e = recc_exp(x < 0 ? x : -x);
     const real d = 1 + e, lost = e - (d - 1);
     const real q = (x < 0 ? e : 1) / d;
-    return q - q * lost * (x < 0 ? 1 - q : q); /* 1 / d = 1 - q, or q */
+    return q - q * lost * (x < 0 ? 1 - q : q);
 }
 
 RECC_INLINE real recc_softplus(real x) { return (x > 0 ? x : 0) + recc_log1p(recc_exp(x < 0 ? x : -x)); }

@@ -101,8 +101,6 @@ def write(path: Path | None, outputs: Mapping[str, Array], rec: Recurrence, tabl
 
     Raises `UsageError` where the outputs are no table (several sequences, several scan axes).
     """
-    if path is not None and path.suffix.lower() not in (".csv", ".npz"):
-        raise UsageError("--out", "a .csv or .npz file", str(path))
     if path is not None and path.suffix.lower() == ".npz":
         save(path, outputs, "--out")
         return
@@ -116,6 +114,12 @@ def write(path: Path | None, outputs: Mapping[str, Array], rec: Recurrence, tabl
             _write_csv(file, columns, table)
     except OSError as error:
         raise UsageError("--out", "a place that can be written", f"{path}: {error.strerror}") from None
+
+
+def require_kind(path: Path | None) -> None:
+    """Raise `UsageError` if the outputs cannot be written to a file of this name: before they are worked out."""
+    if path is not None and path.suffix.lower() not in (".csv", ".npz"):
+        raise UsageError("--out", "a .csv or .npz file", str(path))
 
 
 def save(path: Path, arrays: Mapping[str, Any], option: str) -> None:

@@ -16,11 +16,15 @@ from recc.runtime.call import state_names
 
 def run(options: argparse.Namespace) -> None:
     """Read the inputs, run the program in float64, write the outputs."""
+    data.require_kind(options.out)
     op, rec = compiled(options.file, options.name, options.backend, options.form)
     table = data.read(options.data, rec) if options.data is not None else data.Table({}, {})
     given = dict(data.setting(text) for text in options.set)
     arguments = _arguments(rec, table, given)
     keywords: dict[str, Any] = {}
+    for option, path in (("--initial-state", options.initial_state), ("--final-state", options.final_state)):
+        if path is not None and not state_names(rec):
+            raise UsageError(option, "a program whose state can be handed over", f"{rec.name}, which has none")
     if options.initial_state is not None:
         keywords["initial_state"] = _initial(rec, data.load_arrays(options.initial_state, "--initial-state"))
     if options.final_state is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import textwrap
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from recc.commands.cores import share_cores
 from recc.commands.programs import compiled, find, parse_sizes, source, write
 from recc.errors import InternalError, UsageError
 from recc.recurrence import Recurrence
@@ -28,7 +28,7 @@ def demo(options: argparse.Namespace) -> None:
     of, `InternalError` if the kernel disagrees with the reference.
     """
     began = perf_counter()
-    _share_cores()
+    share_cores()
     _require_tools()
     import torch
 
@@ -102,17 +102,6 @@ def bar(share: float, width: int = 24) -> str:
     """
     done = round(share * width)
     return f"[{'#' * done}{'.' * (width - done)}]"
-
-
-def _share_cores() -> None:
-    """Let torch's threads wait actively for microseconds only, unless the user says how they wait.
-
-    GNU OpenMP spins for milliseconds by default. Beside another busy process each of the hundreds of small
-    operations of a training step then waits for a thread that has no core: measured at 800 bytes/s where
-    there are 13,000 this way, and no loss on an idle machine. Read when torch is loaded.
-    """
-    if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
 def _require_tools() -> None:

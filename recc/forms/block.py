@@ -38,7 +38,7 @@ MAP_ARITY: Mapping[str, int] = {
     "lt": 2, "le": 2, "gt": 2, "ge": 2, "eq": 2, "ne": 2, "and": 2, "or": 2, "not": 1, "where": 3,
     "exp": 1, "log": 1, "log1p": 1, "expm1": 1, "sqrt": 1, "rsqrt": 1, "sigmoid": 1, "log_sigmoid": 1,
     "softplus": 1, "tanh": 1, "sin": 1, "cos": 1, "abs": 1, "sign": 1, "floor": 1, "erf": 1,
-    "logaddexp": 2, "real": 1, "stop": 1, "surrogate": 2,
+    "logaddexp": 2, "real": 1, "int": 1, "stop": 1, "surrogate": 2,
 }  # fmt: skip
 
 _BOOLEAN = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"})
@@ -108,7 +108,7 @@ class Rename(Op):
 
 @dataclass(frozen=True)
 class Map(Op):
-    """`out[x] = fn(args[x]…)`. See `MAP_ARITY`; `real` converts an integer or boolean."""
+    """`out[x] = fn(args[x]…)`. See `MAP_ARITY`; `real` converts an integer or boolean, `int` a real."""
 
     fn: str
     args: tuple[Value, ...]
@@ -541,6 +541,8 @@ def map_dtype(fn: str, args: tuple[Value, ...]) -> BlockDtype:
     """The dtype of the result of a scalar function."""
     if fn in _BOOLEAN:
         return "bool"
+    if fn == "int":
+        return "int"
     branches = args[1:] if fn == "where" else args
     if all(v.dtype == "bool" for v in branches) and fn in ("where", "stop", "surrogate"):
         return "bool"

@@ -122,7 +122,7 @@ SCALAR: Mapping[str, Callable[..., Any]] = {
     "softplus": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
     "tanh": np.tanh, "sin": np.sin, "cos": np.cos, "abs": np.abs, "sign": np.sign, "floor": np.floor,
     "erf": _erf, "logaddexp": np.logaddexp,
-    "real": lambda x: x, "stop": lambda x: x, "surrogate": lambda x, backward: x,
+    "real": lambda x: x, "int": lambda x: x, "stop": lambda x: x, "surrogate": lambda x, backward: x,
 }  # fmt: skip
 
 

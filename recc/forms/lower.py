@@ -214,7 +214,23 @@ class Lowering:
         if fn == "where":
             chosen = self._same(args[1:])
             return b.map("where", args[0], *chosen, hint=hint)
-        if fn in ("add", "sub", "mul", "neg", "min", "max", "abs", "lt", "le", "gt", "ge", "eq", "ne", "stop", "surrogate"):
+        if fn in (
+            "add",
+            "sub",
+            "mul",
+            "neg",
+            "min",
+            "max",
+            "abs",
+            "lt",
+            "le",
+            "gt",
+            "ge",
+            "eq",
+            "ne",
+            "stop",
+            "surrogate",
+        ):
             return b.map(fn, *self._same(args), hint=hint)
         reals = [self.real(v) for v in args]
         if fn == "pow":

@@ -12,6 +12,9 @@ and up, and delay lines for lagged inputs (`x[t-1]`). A read in the other direct
 that runs from right to left) is a delay line of another pass, whose value at each step is kept for the
 passes after it.
 
+Over several scan axes a step reads its neighbours along all of them, so nothing is carried: whatever is
+read at a lag is kept for all steps and read from there, and a pass is as many loops inside each other.
+
 The backward form runs the passes in reverse order and each loop against its direction. A loop keeps its
 carries every so many steps (a segment); the backward loop recomputes a segment's carries from there and
 then runs the VJP of the step Block through it, so that memory is inputs, outputs and one set of carries
@@ -25,7 +28,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from recc.errors import Refusal
 from recc.forms.block import Block, BlockDtype, Builder, Value
 from recc.forms.lower import Lowering, Pair
 from recc.forms.vjp import vjp
@@ -43,7 +45,8 @@ class Port:
 
     `value` is the Block's own name for it; `name` and `part` say which tensor of the program it is
     (`part` is 0 for the real and 1 for the imaginary part, `complex` whether there are two).
-    `axes` are in memory order.
+    `axes` are in memory order. `lags` are not empty where, over several scan axes, the tensor of another
+    step is read; `starts` then says from which end along each the tensor is computed.
     """
 
     value: str
@@ -53,6 +56,8 @@ class Port:
     dtype: BlockDtype = "real"
     complex: bool = False
     part: int = 0
+    lags: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,13 +77,14 @@ class Carry:
 
 @dataclass(frozen=True)
 class Pass:
-    """One loop over time. `direction` is 1 (left to right) or -1.
+    """One loop over time, or one in another per scan axis. A direction is 1 (left to right) or -1.
 
     The prologue Block has the parameters as inputs; its outputs are the prologue values that the step
-    reads and, as `init NAME`, the first value of each carry.
+    reads and, as `init NAME`, the first value of each carry, or what a read of value NAME finds where it
+    leaves the ends at which a state starts.
     """
 
-    direction: int
+    directions: tuple[int, ...]
     prologue: Block
     step: Block
     parameters: tuple[Port, ...]
@@ -99,7 +105,7 @@ class Pass:
         return vjp(self.prologue, wanted, [n for n, v in self.prologue.outputs if v.dtype == "real"], "prologue_vjp")
 
     def __str__(self) -> str:
-        way = "left to right" if self.direction == 1 else "right to left"
+        way = ", ".join("left to right" if d == 1 else "right to left" for d in self.directions)
         carried = ", ".join(c.name for c in self.carries) or "nothing"
         return f"pass {way}, carrying {carried}\n{self.prologue}\n{self.step}"
 
@@ -116,22 +122,17 @@ class Sequential:
         return "\n\n".join(str(p) for p in self.passes)
 
 
-def derive_sequential(rec: Recurrence, lanes: Iterable[str] | None = None) -> Sequential | Refusal:
+def derive_sequential(rec: Recurrence, lanes: Iterable[str] | None = None) -> Sequential:
     """The sequential form of a program.
 
     `lanes` names the arguments that have a `lane` axis, a batch axis to be vectorised over; `None`
     means that there is no such axis.
     """
-    if len(rec.scan) > 1:
-        return Refusal(
-            "the sequential form in compiled backends",
-            f"the program scans over {len(rec.scan)} axes ({', '.join(rec.scan)}), and the loop is over one",
-            "backend='numpy' runs it",
-        )
     return _Planner(rec, None if lanes is None else frozenset(lanes)).plan()
 
 
-Delay = tuple[str, int]
+#: A name at a lag along each scan axis.
+Delay = tuple[str, tuple[int, ...]]
 
 
 @dataclass
@@ -145,12 +146,45 @@ class _Planner:
     kept: dict[int, dict[Delay, None]] = field(default_factory=dict)  # pass -> what later passes read
 
     def plan(self) -> Sequential:
-        best = min((self._levels(first) for first in (1, -1)), key=lambda found: found[0])
-        count, self.level, self.delay_level, first = best
+        if self.grid:
+            directions = self._grid_levels()
+        else:
+            best = min((self._levels(first) for first in (1, -1)), key=lambda found: found[0])
+            count, self.level, self.delay_level, first = best
+            directions = [(first * (-1) ** number,) for number in range(count)]
         passes: list[Pass] = []
-        for number in reversed(range(count)):
-            passes.insert(0, _PassBuilder(self, number, first * (-1) ** number).build())
+        for number in reversed(range(len(directions))):
+            passes.insert(0, _PassBuilder(self, number, directions[number]).build())
         return Sequential(self.rec, tuple(passes), self.lanes)
+
+    @property
+    def grid(self) -> bool:
+        """Whether there are several scan axes."""
+        return len(self.rec.scan) > 1
+
+    @property
+    def now(self) -> tuple[int, ...]:
+        """No lag."""
+        return (0,) * len(self.rec.scan)
+
+    def _grid_levels(self) -> list[tuple[int, ...]]:
+        """Puts every stage into the first pass that fits, and gives the directions of the passes.
+
+        What another stage reads at a lag has to be there for all steps, so it is of an earlier pass.
+        """
+        found: list[tuple[int, ...]] = [self.now]
+        for i, stage in enumerate(self.rec.stages):
+            lowest = 0
+            for name, lags in self.needs(stage):
+                if name in self.stage_of and self.stage_of[name] != i:
+                    lowest = max(lowest, self.level[self.stage_of[name]] + any(lags))
+            while lowest < len(found) and any(a * b < 0 for a, b in zip(found[lowest], stage.direction, strict=True)):
+                lowest += 1
+            if lowest == len(found):
+                found.append(self.now)
+            found[lowest] = tuple(a or b for a, b in zip(found[lowest], stage.direction, strict=True))
+            self.level[i] = lowest
+        return [tuple(d or 1 for d in directions) for directions in found]
 
     @cached_property
     def stage_of(self) -> dict[str, int]:
@@ -165,16 +199,16 @@ class _Planner:
         for slot in self.rec.slots:
             stage = self.rec.stages[self.stage_of[slot.symbol]] if slot.symbol in self.stage_of else None
             way = (stage.direction[0] if stage is not None else 0) or program
-            found[(slot.symbol, way * slot.depth)] = slot.name
+            found[(slot.symbol, (way * slot.depth,))] = slot.name
         return found
 
     def needs(self, stage: Stage) -> list[Delay]:
-        """What a stage reads that varies: (name, lag), lag 0 included, parameters not."""
+        """What a stage reads that varies: names with lags, lag 0 included, parameters not."""
         found: dict[Delay, None] = {}
         for target in stage.equations:
             for read in reads(self.rec.equation[target].expr):
                 if self.rec.table[read.name].varies:
-                    found[(read.name, read.lags[0])] = None
+                    found[(read.name, read.lags)] = None
         return list(found)
 
     def _levels(self, first: int) -> tuple[int, dict[int, int], dict[Delay, int], int]:
@@ -189,7 +223,7 @@ class _Planner:
 
         def delay(key: Delay) -> int:
             if key not in delays:
-                name, lag = key
+                name, (lag,) = key
                 base = level[self.stage_of[name]] if name in self.stage_of else 0
                 delays[key] = fit(base, 1 if lag > 0 else -1)
             return delays[key]
@@ -200,12 +234,12 @@ class _Planner:
                 continue
             lowest = 0
             inside: list[Delay] = []
-            for name, lag in self.needs(stage):
+            for name, lags in self.needs(stage):
                 if self.stage_of.get(name) == i:
-                    if lag:
-                        inside.append((name, lag))
-                elif lag:
-                    lowest = max(lowest, delay((name, lag)))
+                    if any(lags):
+                        inside.append((name, lags))
+                elif any(lags):
+                    lowest = max(lowest, delay((name, lags)))
                 elif name in self.stage_of:
                     lowest = max(lowest, level[self.stage_of[name]])
             level[i] = fit(lowest, stage.direction[0])
@@ -222,7 +256,7 @@ class _Planner:
         found: set[str] = set()
         for stage in self.rec.stages:
             if not stage.states and all(
-                lag == 0 and (name not in self.stage_of or name in found) for name, lag in self.needs(stage)
+                not any(lags) and (name not in self.stage_of or name in found) for name, lags in self.needs(stage)
             ):
                 found.update(stage.equations)
         return frozenset(found)
@@ -242,11 +276,12 @@ class _Planner:
 class _PassBuilder:
     """Builds the prologue and the step of one pass."""
 
-    def __init__(self, plan: _Planner, number: int, direction: int):
+    def __init__(self, plan: _Planner, number: int, directions: tuple[int, ...]):
         self.plan = plan
         self.rec = plan.rec
         self.number = number
-        self.direction = direction
+        self.directions = directions
+        self.direction = directions[0]
         self.prologue = plan.new_builder("prologue")
         self.step = plan.new_builder("step")
         self.parameters: dict[str, Port] = {}
@@ -267,12 +302,12 @@ class _PassBuilder:
             self._carry_output(carry)
         for symbol in self.rec.outputs:
             if self.plan.level[self.plan.stage_of[symbol.name]] == self.number:
-                self._write(symbol.name, "output", symbol, self._value((symbol.name, 0)), symbol.name)
+                self._write(symbol.name, "output", symbol, self._value((symbol.name, self.plan.now)), symbol.name)
         for key in self.plan.kept.get(self.number, {}):
             symbol = self.rec.table[key[0]]
             self._write(_kept_name(key), "kept", symbol, self._value(key), _kept_name(key))
         return Pass(
-            self.direction,
+            self.directions,
             self.prologue.build(),
             self.step.build(),
             tuple(self.parameters.values()),
@@ -284,14 +319,14 @@ class _PassBuilder:
     def _carries(self) -> list[Carry]:
         """The delay lines of this pass: every depth up to the deepest that is read or is a slot."""
         deepest: dict[str, int] = {}
-        for (name, lag), level in self.plan.delay_level.items():
+        for (name, (lag,)), level in self.plan.delay_level.items():
             if level == self.number:
                 deepest[name] = max(deepest.get(name, 0), abs(lag))
         found = []
         for name in (s.name for s in self.rec.symbols if s.name in deepest):
             symbol = self.rec.table[name]
             for depth in range(1, deepest[name] + 1):
-                slot = self.plan.slot_delays.get((name, depth * self.direction))
+                slot = self.plan.slot_delays.get((name, (depth * self.direction,)))
                 label = slot or (name if depth == 1 and symbol.kind is Kind.STATE else f"{name}_lag{depth}")
                 axes = self.plan.layout(symbol)
                 found.append(Carry(label, name, depth, axes, symbol.dtype == "complex", slot is not None))
@@ -302,12 +337,13 @@ class _PassBuilder:
         parts = [self.step.input(hint, carry.axes) for hint in hints]
         for i, value in enumerate(parts):
             self.reads[value.name] = Port(value.name, "carry", carry.name, carry.axes, "real", carry.complex, i)
-        self._values[(carry.symbol, carry.depth * self.direction)] = Pair(*parts)
+        symbol = self.rec.table[carry.symbol]
+        self._values[(carry.symbol, (carry.depth * self.direction,))] = Pair(*self._as_declared(parts, symbol))
 
     def _carry_output(self, carry: Carry) -> None:
-        lag = (carry.depth - 1) * self.direction
+        lags = ((carry.depth - 1) * self.direction,)
         symbol = self.rec.table[carry.symbol]
-        self._write(f"carry {carry.name}", "carry", symbol, self._value((carry.symbol, lag)), carry.name)
+        self._write(f"carry {carry.name}", "carry", symbol, self._value((carry.symbol, lags)), carry.name)
         stage = self.plan.stage_of.get(carry.symbol)
         owns = stage is not None and self.rec.stages[stage].direction[0] in (0, self.direction)
         first = Pair(self.prologue.constant(0.0))
@@ -331,15 +367,17 @@ class _PassBuilder:
         """The value of a name at a lag in this pass: computed here, carried, or kept by an earlier pass."""
         if key in self._values:
             return self._values[key]
-        name, lag = key
+        name, lags = key
         symbol = self.rec.table[name]
         if not symbol.varies:
             found = self._invariant_name(name)
-        elif symbol.kind is Kind.INPUT and lag == 0:
+        elif any(lags) and self.plan.grid:
+            found = self._elsewhere(symbol, lags)
+        elif symbol.kind is Kind.INPUT and not any(lags):
             found = self._argument(symbol)
         else:
-            level = self.plan.delay_level[key] if lag else self.plan.level[self.plan.stage_of[name]]
-            if level == self.number or (lag == 0 and name in self.plan.pure):
+            level = self.plan.delay_level[key] if any(lags) else self.plan.level[self.plan.stage_of[name]]
+            if level == self.number or (not any(lags) and name in self.plan.pure):
                 found = self._in_step.lower(self.rec.equation[name].expr, name)
                 found = Pair(*(self._typed(part, symbol) for part in found.parts))
             else:
@@ -357,19 +395,54 @@ class _PassBuilder:
     def _kept(self, key: Delay, level: int) -> Pair:
         symbol = self.rec.table[key[0]]
         self.plan.kept.setdefault(level, {})[key] = None
-        return Pair(*self._ports(symbol, "kept", _kept_name(key), _kept_name(key), self.plan.layout(symbol), "real"))
+        name = _kept_name(key)
+        parts = self._ports(symbol, "kept", name, name, self.plan.layout(symbol), "real")
+        return Pair(*self._as_declared(parts, symbol))
+
+    def _elsewhere(self, symbol: Symbol, lags: tuple[int, ...]) -> Pair:
+        """The value at another step of a grid: an argument's row, or that of what is kept of a name."""
+        axes, hint = self.plan.layout(symbol), f"{symbol.name}_{'_'.join(map(_lag_name, lags))}"
+        if symbol.kind is Kind.INPUT:
+            parts = self._ports(symbol, "argument", symbol.name, hint, axes, _block_dtype(symbol), lags)
+            return Pair(*parts)
+        stage = self.plan.stage_of[symbol.name]
+        key = (symbol.name, self.plan.now)
+        self.plan.kept.setdefault(self.plan.level[stage], {})[key] = None
+        starts = tuple(d or 1 for d in self.rec.stages[stage].direction)
+        parts = self._ports(symbol, "kept", _kept_name(key), hint, axes, "real", lags, starts)
+        if symbol.initial is not None:
+            first = (*self._in_prologue.lower(symbol.initial).parts, self.prologue.constant(0.0))[: len(parts)]
+            for part, value in zip(parts, first, strict=True):
+                self.prologue.output(f"init {part.name}", self.prologue.spread(self._in_prologue.real(value), axes))
+        return Pair(*self._as_declared(parts, symbol))
 
     def _ports(
-        self, symbol: Symbol, role: Role, name: str, hint: str, axes: tuple[str, ...], dtype: BlockDtype
+        self,
+        symbol: Symbol,
+        role: Role,
+        name: str,
+        hint: str,
+        axes: tuple[str, ...],
+        dtype: BlockDtype,
+        lags: tuple[int, ...] = (),
+        starts: tuple[int, ...] = (),
     ) -> list[Value]:
         names = _part_names(hint, symbol.dtype == "complex")
         parts = [self.step.input(n, axes, dtype) for n in names]
         for i, value in enumerate(parts):
-            self.reads[value.name] = Port(value.name, role, name, axes, dtype, len(parts) > 1, i)
+            self.reads[value.name] = Port(value.name, role, name, axes, dtype, len(parts) > 1, i, lags, starts)
+        return parts
+
+    def _as_declared(self, parts: list[Value], symbol: Symbol) -> list[Value]:
+        """What was kept as reals, as the integers or truth values that they stand for."""
+        if symbol.dtype == "int":
+            return [self.step.map("int", v) for v in parts]
+        if symbol.dtype == "bool":
+            return [self.step.map("ne", v, self.step.constant(0.0)) for v in parts]
         return parts
 
     def _resolve(self, read: Read) -> Pair:
-        return self._value((read.name, read.lags[0] if read.lags else 0))
+        return self._value((read.name, read.lags or self.plan.now))
 
     def _clock(self, scan: str) -> Value:
         if scan not in self._clocks:
@@ -428,8 +501,12 @@ def _part_names(name: str, is_complex: bool) -> tuple[str, ...]:
 
 
 def _kept_name(key: Delay) -> str:
-    name, lag = key
-    return f"{name}_kept" if lag == 0 else f"{name}_{'lag' if lag > 0 else 'lead'}{abs(lag)}"
+    name, lags = key
+    return f"{name}_{'_'.join(map(_lag_name, lags))}" if any(lags) else f"{name}_kept"
+
+
+def _lag_name(lag: int) -> str:
+    return f"lag{lag}" if lag > 0 else f"lead{-lag}"
 
 
 def _block_dtype(symbol: Symbol) -> BlockDtype:

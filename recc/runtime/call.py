@@ -75,7 +75,7 @@ def _by_name(rec: Recurrence, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
         found[name] = value
     for symbol in rec.arguments:
         if found.get(symbol.name) is None:
-            raise UsageError(f"argument {symbol.name!r}", f"an array {describe(symbol)}", "nothing")
+            raise UsageError(f"argument {symbol.name!r}", f"an array {describe(rec, symbol)}", "nothing")
     return {name: found[name] for name in names}
 
 

@@ -20,13 +20,13 @@ from recc.recurrence import Kind, Recurrence, Symbol
 class Layout:
     """The sizes of one call.
 
-    `sizes` by root axis (with `lane`, if one is chosen); `batch` are the batch axes that remain; `starts`
+    `extents` are the steps along each scan axis. `sizes` by root axis (with `lane`, if one is chosen); `batch` are the batch axes that remain; `starts`
     and `lengths` give each sequence's first step and number of steps within its row; `rows` its row of
     the batch. `lanes` are the arguments that have the lane axis, `None` if there is no lane.
     """
 
     batch_size: int
-    steps: int
+    extents: tuple[int, ...]
     batch: tuple[int, ...]
     sizes: Mapping[str, int]
     rows: tuple[int, ...]
@@ -34,6 +34,11 @@ class Layout:
     lengths: tuple[int, ...]
     lanes: frozenset[str] | None
     packed: bool
+
+    @property
+    def steps(self) -> int:
+        """T: all steps of a row."""
+        return prod(self.extents)
 
     @property
     def sequences(self) -> int:
@@ -51,9 +56,9 @@ class Layout:
         return (*self.batch, self.sizes[LANE]) if self.lanes is not None else self.batch
 
 
-def own_axes(rec: Recurrence, symbol: Symbol) -> int:
-    """How many trailing axes of an argument are declared ones."""
-    return len(symbol.axes)
+def leading(rec: Recurrence, symbol: Symbol) -> int:
+    """How many axes come before the batch axes: B and one per scan axis for inputs, none for parameters."""
+    return 1 + len(rec.scan) if symbol.kind is Kind.INPUT else 0
 
 
 def lay_out(
@@ -70,7 +75,8 @@ def lay_out(
     what was expected and what came.
     """
     sizes = _sizes(rec, shapes, states)
-    rows, length = _time(rec, shapes, steps)
+    rows, extents = _time(rec, shapes, steps)
+    length = prod(extents)
     batch = _batch(rec, shapes)
     starts: tuple[int, ...]
     if offsets is None:
@@ -78,23 +84,25 @@ def lay_out(
         which, starts, lengths = tuple(range(count)), (0,) * count, (length,) * count
         rows = count
     else:
+        if len(extents) > 1:
+            raise UsageError("cu_seqlens", f"none: the program scans over {', '.join(rec.scan)}", "offsets")
         which, starts, lengths = _packed(offsets, rows, length)
     _check_states(rec, states, sizes, batch, len(which))
     lanes: frozenset[str] | None = None
     if lane and batch and batch[-1] >= 4 and max(sizes.values(), default=1) < 8:
-        lanes = frozenset(n for n, shape in shapes.items() if _batch_shape(rec.table[n], shape)[-1:] not in ((), (1,)))
+        lanes = frozenset(n for n, shape in shapes.items() if _batch_shape(rec, rec.table[n], shape)[-1:] not in ((), (1,)))
         sizes[LANE], batch = batch[-1], batch[:-1]
-    return Layout(rows, length, batch, sizes, which, starts, lengths, lanes, offsets is not None)
+    return Layout(rows, extents, batch, sizes, which, starts, lengths, lanes, offsets is not None)
 
 
-def _batch_shape(symbol: Symbol, shape: Sequence[int]) -> tuple[int, ...]:
-    lead = 2 if symbol.kind is Kind.INPUT else 0
-    return tuple(shape[lead : len(shape) - len(symbol.axes)])
+def _batch_shape(rec: Recurrence, symbol: Symbol, shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(shape[leading(rec, symbol) : len(shape) - len(symbol.axes)])
 
 
-def describe(symbol: Symbol) -> str:
+def describe(rec: Recurrence, symbol: Symbol) -> str:
     """The shape that an argument is declared to have."""
-    lead = ["B", "T"] if symbol.kind is Kind.INPUT else []
+    scan = ["T"] if len(rec.scan) == 1 else [axis.upper() for axis in rec.scan]
+    lead = ["B", *scan] if symbol.kind is Kind.INPUT else []
     return "[" + ", ".join([*lead, "*batch", *symbol.axes]) + "]"
 
 
@@ -103,13 +111,13 @@ def _sizes(rec: Recurrence, shapes: Mapping[str, Sequence[int]], states: Mapping
     given: dict[str, str] = {}
     for symbol in rec.arguments:
         shape = shapes[symbol.name]
-        lead = 2 if symbol.kind is Kind.INPUT else 0
+        lead = leading(rec, symbol)
         if len(shape) < lead + len(symbol.axes):
             raise UsageError(
                 f"argument {symbol.name!r}",
-                f"at least {lead + len(symbol.axes)} axes, {describe(symbol)}",
+                f"at least {lead + len(symbol.axes)} axes, {describe(rec, symbol)}",
                 f"shape {list(shape)}",
-                "inputs are [B, T, *batch, *axes]: add the batch and time axes" if lead else "",
+                "inputs begin with the batch and time axes: add them" if lead else "",
             )
         _take(rec, sizes, given, f"argument {symbol.name!r}", symbol.axes, shape)
     for slot in rec.slots:
@@ -141,16 +149,22 @@ def _take(
         given.setdefault(root, who)
 
 
-def _time(rec: Recurrence, shapes: Mapping[str, Sequence[int]], steps: int | None) -> tuple[int, int]:
-    rows, length, first = 1, steps, ""
-    row_of = ""
+def _time(
+    rec: Recurrence, shapes: Mapping[str, Sequence[int]], steps: int | None
+) -> tuple[int, tuple[int, ...]]:
+    """B, and the steps along each scan axis."""
+    rows, row_of, first = 1, "", ""
+    extents = None if steps is None else (steps,)
+    count = len(rec.scan)
     for symbol in rec.of_kind(Kind.INPUT):
-        b, t = shapes[symbol.name][0], shapes[symbol.name][1]
-        if length is None:
-            length, first = t, symbol.name
-        if t != length:
+        b, own = shapes[symbol.name][0], tuple(shapes[symbol.name][1 : 1 + count])
+        if extents is None:
+            extents, first = own, symbol.name
+        if own != extents:
             said = f"as argument {first!r} has" if first else "as `steps` says"
-            raise UsageError(f"argument {symbol.name!r}", f"{length} steps along T, {said}", f"{t} steps")
+            along = "T" if count == 1 else ", ".join(rec.scan)
+            expected, actual = (" × ".join(map(str, e)) for e in (extents, own))
+            raise UsageError(f"argument {symbol.name!r}", f"{expected} steps along {along}, {said}", f"{actual} steps")
         if b != 1 and rows not in (1, b):
             expected = f"B = {rows} (or 1), as argument {row_of!r} has"
             raise UsageError(f"argument {symbol.name!r}", expected, f"B = {b}")
@@ -158,16 +172,16 @@ def _time(rec: Recurrence, shapes: Mapping[str, Sequence[int]], steps: int | Non
             rows, row_of = b, symbol.name
     if any(shapes[s.name][0] == 0 for s in rec.of_kind(Kind.INPUT)):
         rows = 0
-    if length is None:
+    if extents is None:
         raise UsageError("the call", "`steps=` (the program has no inputs to tell the number of steps)", "none")
-    return rows, length
+    return rows, extents
 
 
 def _batch(rec: Recurrence, shapes: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
     batch: list[int] = []
     owner: list[str] = []
     for symbol in rec.arguments:
-        own = _batch_shape(symbol, shapes[symbol.name])
+        own = _batch_shape(rec, symbol, shapes[symbol.name])
         missing = len(own) - len(batch)
         batch = [1] * missing + batch
         owner = [symbol.name] * missing + owner
@@ -177,7 +191,7 @@ def _batch(rec: Recurrence, shapes: Mapping[str, Sequence[int]]) -> tuple[int, .
             if batch[-i] != 1:
                 expected = f"batch axes that broadcast with {tuple(batch)} (from argument {owner[-i]!r})"
                 shape = list(shapes[symbol.name])
-                hint = f"{symbol.name} is declared {describe(symbol)}"
+                hint = f"{symbol.name} is declared {describe(rec, symbol)}"
                 raise UsageError(f"argument {symbol.name!r}", expected, f"{own} (shape {shape})", hint)
             batch[-i], owner[-i] = size, symbol.name
     return tuple(batch)
@@ -187,9 +201,7 @@ def _states_rows(states: Mapping[str, Sequence[int]]) -> int:
     return max((shape[0] for shape in states.values()), default=1)
 
 
-def _packed(
-    offsets: Sequence[int], rows: int, length: int
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+def _packed(offsets: Sequence[int], rows: int, length: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     if rows != 1:
         raise UsageError("cu_seqlens", "inputs with B = 1 (sequences are packed along T)", f"B = {rows}")
     if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != length:
@@ -210,7 +222,9 @@ def _check_states(
         full = (count, *batch, *(sizes[rec.axis[a].size_of] for a in slot.axes))
         if tuple(shape) != full:
             letters = ", ".join(["N", "*batch", *slot.axes])
-            raise UsageError(f"initial state {name!r}", f"shape {list(full)}, that is [{letters}]", f"shape {list(shape)}")
+            raise UsageError(
+                f"initial state {name!r}", f"shape {list(full)}, that is [{letters}]", f"shape {list(shape)}"
+            )
 
 
-__all__ = ["Layout", "describe", "lay_out"]
+__all__ = ["Layout", "describe", "lay_out", "leading"]

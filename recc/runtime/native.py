@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from recc.errors import Refusal, Unsupported
 from recc.forms.sequential import Sequential, derive_sequential
 from recc.recurrence import Kind, Recurrence, Symbol
 from recc.runtime.host import Array, Host
@@ -26,16 +25,13 @@ class Native:
 
     rec: Recurrence
     _programs: dict[object, Any] = field(default_factory=dict)
-    _forms: dict[frozenset[str] | None, Sequential | Refusal] = field(default_factory=dict)
+    _forms: dict[frozenset[str] | None, Sequential] = field(default_factory=dict)
 
     def form(self, lanes: frozenset[str] | None) -> Sequential:
         """The sequential form for a choice of lane."""
         if lanes not in self._forms:
             self._forms[lanes] = derive_sequential(self.rec, lanes)
-        form = self._forms[lanes]
-        if isinstance(form, Refusal):
-            raise Unsupported(form)
-        return form
+        return self._forms[lanes]
 
     def program(self, layout: Layout, compute: Compute, storage: Mapping[str, str]) -> Any:
         """The kernels for a layout, built on first use."""
@@ -73,7 +69,7 @@ class Native:
         run = Run()
         self._put_inputs(run, layout, arguments, initial, compute)
         for name, host in outputs.items():
-            run.put("out", name, host.array)
+            run.put("out", name, one_time(host.array, layout))
         for name, host in final.items():
             run.put("final", name, host.array)
         _put_saved(run, saved)
@@ -81,7 +77,7 @@ class Native:
 
     def saved_shapes(self, layout: Layout, compute: Compute) -> dict[str, tuple[int, ...]]:
         """The arrays to pass as `saved`, by name, of the computing type."""
-        from recc.backends.c_cpu.kernel import Specialisation
+        from recc.backends.c_cpu.spec import Specialisation
         from recc.backends.c_cpu.launch import saved_shapes
 
         return saved_shapes(Specialisation(self.form(layout.lanes), dict(layout.sizes), compute, {}), layout)
@@ -107,7 +103,9 @@ class Native:
         run = Run()
         self._put_inputs(run, layout, arguments, initial, compute)
         _put_saved(run, saved)
-        for purpose, table in (("d out", d_outputs), ("d final", d_final), ("d initial", d_initial)):
+        for name, host in d_outputs.items():
+            run.put("d out", name, one_time(host.array, layout))
+        for purpose, table in (("d final", d_final), ("d initial", d_initial)):
             for name, host in table.items():
                 run.put(purpose, name, host.array)
         run_backward(program, layout, run, first, threads)
@@ -134,12 +132,21 @@ def arrange(symbol: Symbol, host: Host, layout: Layout) -> Array:
     array = host.array
     own = len(symbol.axes) + (1 if host.complex else 0)
     lead = 2 if symbol.kind is Kind.INPUT else 0
+    if lead:
+        array = one_time(array, layout)
     if layout.lanes is not None:
         if symbol.name in layout.lanes:
             own += 1
         elif array.ndim - lead - own > 0:
             array = array.squeeze(array.ndim - own - 1)
     return array if contiguous(array, own) else np.ascontiguousarray(array)
+
+
+def one_time(array: Array, layout: Layout) -> Array:
+    """An array `[B, *scan, …]` with its scan axes as one."""
+    if len(layout.extents) == 1:
+        return array
+    return array.reshape(array.shape[0], layout.steps, *array.shape[1 + len(layout.extents) :])
 
 
 def _put_saved(run: Any, saved: Mapping[str, Array]) -> None:

@@ -85,7 +85,9 @@ class Op:
         """
         rec = self.recurrence
         if any(s.direction[0] == -1 for s in rec.stages if s.states) or not rec.slots and rec.states:
-            raise Unsupported(Refusal("step", "the recurrence does not run from left to right", "call the op as a whole"))
+            raise Unsupported(
+                Refusal("step", "the recurrence does not run from left to right", "call the op as a whole")
+            )
         widened = dict(inputs)
         for symbol in rec.of_kind(Kind.INPUT):
             value = widened.get(symbol.name)
@@ -141,7 +143,8 @@ class Op:
 
     def emit(self, sizes: Mapping[str, int] | None = None, dtype: str = "float32") -> dict[str, str]:
         """The emitted kernels, `forward` and `backward`, for given sizes of axes (16 where none is given)."""
-        from recc.backends.c_cpu.kernel import Specialisation, emit
+        from recc.backends.c_cpu.kernel import emit
+        from recc.backends.c_cpu.spec import Specialisation
 
         rec = self.recurrence
         table = {a.size_of: 16 for a in rec.axes}
@@ -194,8 +197,16 @@ class Op:
         from recc.backends.c_cpu.launch import default_threads
 
         rec, lay = self.recurrence, call.layout
-        outputs = {s.name: np.empty((lay.batch_size, lay.steps, *lay.full_batch, *_own(rec, s, lay.sizes)), _numpy_dtype(s, call)) for s in rec.outputs}
-        finals = {s.name: np.empty((lay.sequences, *lay.full_batch, *_own(rec, s, lay.sizes)), _numpy_dtype(s, call, True)) for s in rec.slots}
+        outputs = {
+            s.name: np.empty(
+                (lay.batch_size, *lay.extents, *lay.full_batch, *_own(rec, s, lay.sizes)), _numpy_dtype(s, call)
+            )
+            for s in rec.outputs
+        }
+        finals = {
+            s.name: np.empty((lay.sequences, *lay.full_batch, *_own(rec, s, lay.sizes)), _numpy_dtype(s, call, True))
+            for s in rec.slots
+        }
         self._native.forward(
             lay,
             call.compute,  # type: ignore[arg-type]
@@ -283,7 +294,7 @@ def _choose_backend(rec: Recurrence, backend: str) -> str:
         reason = "it is not part of this version"
         raise Unsupported(Refusal(f"backend {backend!r}", reason, "use backend='c' (kernels) or 'numpy' (reference)"))
     if backend == "auto":
-        return "numpy" if len(rec.scan) > 1 else "c"
+        return "c"
     return backend
 
 
@@ -292,7 +303,9 @@ def _choose_form(form: str) -> str:
         raise UsageError("form", f"one of {', '.join(FORMS)}", repr(form))
     if form not in ("auto", "sequential"):
         reason = "this version derives the sequential form only"
-        raise Unsupported(Refusal(f"form {form!r}", reason, "use form='sequential' (or 'auto'), which runs every program"))
+        raise Unsupported(
+            Refusal(f"form {form!r}", reason, "use form='sequential' (or 'auto'), which runs every program")
+        )
     return "sequential"
 
 

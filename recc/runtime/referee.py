@@ -31,7 +31,7 @@ def run_reference(
             sizes={a.name: lay.sizes[a.size_of] for a in rec.axes},
             initial=initial,
             clock=_numpy(call.clock),
-            length=lay.steps,
+            length=lay.extents[0] if len(lay.extents) == 1 else dict(zip(rec.scan, lay.extents, strict=True)),
             dtype=dtype,
         )
     else:

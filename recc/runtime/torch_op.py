@@ -60,7 +60,7 @@ class _Frame:
         found = []
         for symbol in rec.outputs:
             own = [lay.sizes[rec.axis[a].size_of] for a in symbol.axes]
-            shape = (lay.batch_size, lay.steps, *lay.full_batch, *own)
+            shape = (lay.batch_size, *lay.extents, *lay.full_batch, *own)
             found.append(torch.empty(shape, dtype=self.output_dtype(symbol, result)))
         return found
 
@@ -202,6 +202,8 @@ def _summed(frame: _Frame, symbol: Symbol, raw: Any) -> torch.Tensor:
     if prod(full.shape) == prod(argument.shape):
         return full.reshape(argument.shape).to(argument.dtype)
     lay = frame.layout
+    if symbol.kind is Kind.INPUT:
+        argument = argument.reshape(argument.shape[0], lay.steps, *argument.shape[1 + len(lay.extents) :])
     own = len(symbol.axes) + (1 if lay.lanes is not None and symbol.name in lay.lanes else 0)
     lead = 2 if symbol.kind is Kind.INPUT else 1
     shape = list(argument.shape)
@@ -213,7 +215,7 @@ def _summed(frame: _Frame, symbol: Symbol, raw: Any) -> torch.Tensor:
         padded = shape[:2] + [1] * missing + shape[2:]
     over = [i for i, (a, b) in enumerate(zip(full.shape, padded, strict=True)) if a != b]
     wide = full.to(torch.float32) if half else full
-    return wide.sum(over, keepdim=True).reshape(argument.shape).to(argument.dtype)
+    return wide.sum(over, keepdim=True).reshape(frame.args[symbol.name].shape).to(argument.dtype)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[torch.Tensor]) -> None:

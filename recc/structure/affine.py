@@ -139,6 +139,10 @@ class Decomposer:
         """The ⊕ of some products multiplied out, unless it is too large."""
         raise NotImplementedError
 
+    def canonical(self, factors: Sequence[Expr]) -> object:
+        """Something that is equal for factors whose product is the same, as far as can be told."""
+        raise NotImplementedError
+
     # What is the same for all.
 
     def added(self, exprs: Sequence[Expr]) -> Expr:
@@ -155,8 +159,8 @@ class Decomposer:
         return self.added([self.multiplied(p.factors) for p in products])
 
     def scaled(self, products: Products, factors: Sequence[Expr], span: Span) -> Products:
-        """Every product times some factors."""
-        return tuple(replace(p, factors=(*factors, *p.factors), span=span) for p in products)
+        """Every product times some factors. The term that the text is asked for grows up to the first sum."""
+        return tuple(replace(p, factors=(*factors, *p.factors), span=p.span if p.over else span) for p in products)
 
     def summed(self, products: Products, over: Sequence[str], span: Span) -> Products:
         """The ⊕ over some axes of products: each axis becomes one that nothing else uses."""
@@ -169,6 +173,10 @@ class Decomposer:
             moved = self.renamed(p, fresh)
             found.append(replace(moved, over=(*moved.over, *fresh.values()), span=span))
         return tuple(found)
+
+    def is_one(self, expr: Expr) -> bool:
+        """Whether a factor changes nothing."""
+        return is_number(expr, self.one)
 
     def sum_of(self, factors: Sequence[Expr], over: Sequence[str]) -> Expr:
         """The ⊕ over axes of the ⊗ of factors, where some may not have the axes."""
@@ -236,7 +244,7 @@ class Decomposer:
         index: list[Index] = []
         for i in expr.index:
             if isinstance(i, Along) and i.axis in moved:
-                index.append(_composed(moved[i.axis], i.offset))
+                index.append(self._composed(moved[i.axis], i.offset))
             elif isinstance(i, Along):
                 index.append(replace(i, axis=names.get(i.axis, i.axis)))
             else:
@@ -244,6 +252,12 @@ class Decomposer:
                     raise CannotFollow("a gather inside a shift")
                 index.append(At(rename(self.work, i.expr, names)))
         return self.work.read(expr, tuple(index))
+
+    def _composed(self, outer: Index, offset: int) -> Index:
+        """The index `outer + offset`."""
+        if isinstance(outer, Along):
+            return replace(outer, offset=outer.offset + offset)
+        return At(self.work.apply("add", outer.expr, number(offset))) if offset else outer
 
     def _moved(self, p: Product, moved: dict[str, Index], hint: str) -> Product:
         """A product whose factors are one read of a named value, so that it can be shifted or gathered.
@@ -359,7 +373,9 @@ class Decomposer:
         if isinstance(expr, Apply) and expr.fn == "div" and self.analysis.depends(expr.args[1]):
             return NotAffine(expr, f"divides by `{show(expr.args[1])}`, which depends on the state", notes[-1:])
         if isinstance(expr, Apply) and expr.fn == "surrogate":
-            return NotAffine(expr, "`surrogate` has a gradient of its own for something that depends on the state", notes)
+            return NotAffine(
+                expr, "`surrogate` has a gradient of its own for something that depends on the state", notes
+            )
         if isinstance(expr, Apply) and expr.fn == "conj":
             return NotAffine(expr, "`conj` of the state is linear over the reals only", notes)
         fn = getattr(expr, "fn", "")
@@ -370,15 +386,6 @@ class Decomposer:
 def _as_read(expr: Expr) -> Read:
     assert isinstance(expr, Read)
     return expr
-
-
-def _composed(outer: Index, offset: int) -> Index:
-    """The index `outer + offset`."""
-    if isinstance(outer, Along):
-        return replace(outer, offset=outer.offset + offset)
-    if offset:
-        raise CannotFollow("a shift inside a gather")
-    return outer
 
 
 __all__ = ["Analysis", "Decomposer", "NotAffine"]

@@ -66,15 +66,17 @@ class Ring(Decomposer):
         poly = self.analysis.polynomials.sum_of_products(products)
         return None if poly is None else [self.analysis.polynomials.factors(m, v) for m, v in poly.items()]
 
-    def rest(self, products: Products) -> Expr:
+    def canonical(self, factors: Sequence[Expr]) -> object:
+        poly = self.analysis.polynomials.product(factors)
+        return tuple(factors) if poly is None else frozenset(poly.items())
+
+    def added(self, exprs: Sequence[Expr]) -> Expr:
         total: Expr | None = None
-        for p in products:
-            expr = self.multiplied(p.factors)
-            negative = isinstance(expr, Apply) and expr.fn == "neg"
+        for expr in exprs:
             if total is None:
                 total = expr
-            elif negative:
-                total = self.work.apply("sub", total, expr.children[0])
+            elif isinstance(expr, Apply) and expr.fn == "neg":
+                total = self.work.apply("sub", total, expr.args[0])
             else:
                 total = self.work.apply("add", total, expr)
         return number(0) if total is None else total

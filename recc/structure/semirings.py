@@ -65,6 +65,10 @@ class _Plus(Decomposer):
             found = add(found, self.analysis.polynomials.of(factor))
         return found if len(found) <= 48 else None
 
+    def canonical(self, factors: Sequence[Expr]) -> object:
+        poly = self._poly(factors)
+        return tuple(factors) if poly is None else frozenset(poly.items())
+
     def monomials(self, products: Sequence[Sequence[Expr]]) -> list[tuple[Expr, ...]] | None:
         return [tuple(s for f in p for s in self._summands(f)) for p in products]
 

@@ -186,3 +186,38 @@ def test_a_reader_that_goes_away() -> None:
     command = f"{sys.executable} -m recc zoo | head -1"
     done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def test_bench_measures_a_program(program: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="kernels are measured against torch")
+    assert main(["bench", str(program), "--steps", "64", "--seconds", "0", "--size", "d=8"]) == 0
+    row = capsys.readouterr().out.splitlines()[-1].split()
+    assert row[:3] == ["smooth", "d", "8"] and all(float(figure) > 0 for figure in row[3:])
+    assert main(["bench", str(program), "--steps", "0"]) == 2
+    assert "no whole number above zero" in capsys.readouterr().err
+
+
+PLANE = """
+recurrence plane over r, c
+    input u
+    state h
+    h[r, c] = h[r, c-1] + u[r, c]
+    output y[r, c] = h[r, c]
+"""
+
+
+def test_several_scan_axes_need_arrays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = tmp_path / "plane.recc"
+    program.write_text(PLANE)
+    data = tmp_path / "data.npz"
+    np.savez(data, u=np.ones((2, 3)))
+    out = tmp_path / "out.npz"
+    assert main(["run", str(program), "--data", str(data), "--out", str(out)]) == 0
+    with np.load(out) as stored:
+        np.testing.assert_array_equal(stored["y"], [[[1, 2, 3], [1, 2, 3]]])
+    capsys.readouterr()
+    for more, expected in ((["--final-state", "f.npz"], "which has none"), ([], "an .npz file, for what is no table")):
+        assert main(["run", str(program), "--data", str(data), *more]) == 2
+        assert expected in capsys.readouterr().err
+    assert main(["run", str(program), "--data", NILE[2]]) == 2
+    assert "an .npz file, for 2 scan axes" in capsys.readouterr().err

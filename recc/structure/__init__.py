@@ -1,0 +1,30 @@
+"""The structure of a recurrence: what kind of map each stage applies to its states, and why.
+
+It is found symbolically, from the equations alone: an update is taken apart into terms that are linear
+in the stage's earlier states, over (+, *) or a semiring, and what is left (`affine`, `ring`,
+`semirings`); the terms say what the map does (`parts`, `classify`), and put together again they are the
+update (`rebuilt`).
+"""
+
+from __future__ import annotations
+
+from recc.structure.classify import classify, structures
+from recc.structure.data import (
+    Affine,
+    Drive,
+    DriveTerm,
+    Entry,
+    Nonlinear,
+    Part,
+    Pointwise,
+    Semiring,
+    Structure,
+    Term,
+)
+from recc.structure.rebuild import rebuilt
+from recc.structure.size import Size
+
+__all__ = [
+    "Affine", "Drive", "DriveTerm", "Entry", "Nonlinear", "Part", "Pointwise", "Semiring", "Size", "Structure", "Term",
+    "classify", "rebuilt", "structures",
+]  # fmt: skip

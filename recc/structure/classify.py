@@ -1,0 +1,211 @@
+"""The verdict on a stage: pointwise, affine over the ring or a semiring, or nonlinear; with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from recc.diagnostics import NOWHERE, Span
+from recc.recurrence import Apply, Expr, Recurrence, Stage
+from recc.structure.affine import Analysis, Decomposer, NotAffine
+from recc.structure.build import is_number
+from recc.structure.data import (
+    Affine,
+    Algebra,
+    Drive,
+    DriveTerm,
+    Entry,
+    Kind,
+    Nonlinear,
+    Part,
+    Pointwise,
+    Semiring,
+    Structure,
+)
+from recc.structure.parts import Parts, join
+from recc.structure.products import Products
+from recc.structure.ring import Ring
+from recc.structure.semirings import candidates
+
+_ALGEBRA: dict[str, Algebra] = {
+    "ring": "ring", "max-plus": "max-plus", "min-plus": "min-plus", "log-sum-exp": "log-sum-exp",
+}  # fmt: skip
+#: Parts from the least to the most that they ask of a form: the last one decides.
+_WEIGHT: tuple[Kind, ...] = ("identity", "scalar", "diagonal", "shift", "low_rank", "gather", "dense")
+
+
+def classify(rec: Recurrence, stage: Stage) -> Structure:
+    """What kind of recurrence a stage is.
+
+    Its update is taken apart symbolically with respect to the stage's own earlier states, all of them
+    together: over the ring first, then over the semirings whose sum the stage uses.
+    """
+    if not stage.states:
+        return Pointwise(stage=stage, reason="no equation of the stage reads an earlier step of its own")
+    analysis = Analysis(rec, stage)
+    try:
+        return _affine(analysis, Ring(analysis))
+    except NotAffine as failure:
+        found = failure
+    for semiring in candidates(analysis):
+        try:
+            return _affine(analysis, semiring(analysis))
+        except NotAffine as failure:
+            if getattr(found.expr, "fn", "") in (semiring.plus, semiring.reduction) and failure.expr != found.expr:
+                found = failure
+    return _nonlinear(analysis, found)
+
+
+def structures(rec: Recurrence) -> tuple[Structure, ...]:
+    """The structure of every stage, in order."""
+    return tuple(classify(rec, stage) for stage in rec.stages)
+
+
+def _nonlinear(analysis: Analysis, failure: NotAffine) -> Nonlinear:
+    rec, stage = analysis.rec, analysis.stage
+    holds = [n for n in stage.equations if rec.equation[n].span.start <= failure.expr.span.start < rec.equation[n].span.end]
+    return Nonlinear(
+        stage=stage,
+        reason=failure.reason,
+        span=failure.expr.span,
+        target=holds[0] if holds else stage.equations[0],
+        expr=failure.expr,
+        notes=failure.notes,
+    )
+
+
+def _affine(analysis: Analysis, by: Decomposer) -> Affine:
+    """The structure over one algebra. Raises `NotAffine`."""
+    rec, stage = analysis.rec, analysis.stage
+    products = by.stage()
+    parts_of = Parts(by)
+    entries = tuple(e for name in stage.states for e in parts_of.entries(name, products[name]))
+    parts = [p for e in entries for p in e.parts]
+    drives = tuple(_drive(by, name, products[name]) for name in stage.states)
+    kind = _kind(stage, entries)
+    pointwise = [p for p in parts if p.kind in ("identity", "scalar", "diagonal")]
+    decides = max(parts, key=lambda p: _WEIGHT.index(p.kind), default=None)
+    coefficients = [e for p in parts for t in p.terms for e in (t.left, t.right)]
+    fields: dict[str, Any] = {
+        "stage": stage,
+        "reason": _reason(analysis, by, kind, decides),
+        "span": decides.span if decides is not None else rec.equation[stage.states[0]].span,
+        "algebra": _ALGEBRA[by.name],
+        "kind": kind,
+        "axes": _union(p.axes for p in parts),
+        "mixes": _union(p.mixes for p in parts),
+        "rank": max((e.rank for e in entries), default=0),
+        "action": _action(analysis, entries, kind),
+        "order": max((abs(lag) for e in entries for lag in e.lags), default=1),
+        "constant": all(p.constant for p in parts),
+        "complex": any(x.dtype == "complex" for x in (*map(rec.table.__getitem__, stage.states), *coefficients)),
+        "size": pointwise[0].size if len(pointwise) == 1 and pointwise[0].kind != "identity" else None,
+        "companion": any(_companion(e) for e in entries),
+        "resets": tuple(dict.fromkeys(c for e in coefficients for c in _resets(by, e))),
+        "entries": entries,
+        "drives": drives,
+    }
+    used = [*coefficients, *(t.read for p in parts for t in p.terms), *(g for d in drives for t in d.terms for g in t.groups)]
+    return (Affine if by.name == "ring" else Semiring)(rec=by.work.extended(used, stage), **fields)
+
+
+def _kind(stage: Stage, entries: Sequence[Entry]) -> Kind:
+    """The kind of the whole map. Several states, or several lags, never make an identity."""
+    kind = join([p for e in entries for p in e.parts])
+    return "scalar" if kind == "identity" and len(entries) > 1 else kind
+
+
+def _drive(by: Decomposer, name: str, products: Products) -> Drive:
+    terms = []
+    for p in products:
+        if p.read is not None:
+            continue
+        groups: dict[tuple[str, ...], list[Expr]] = {}
+        for factor in p.factors:
+            groups.setdefault(factor.axes, []).append(factor)
+        alone = {axes: by.multiplied(factors) for axes, factors in groups.items()}
+        terms.append(DriveTerm(tuple(alone.values()) or (by.multiplied(()),)))
+    return Drive(name, tuple(terms))
+
+
+def _union(groups: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(a for group in groups for a in group))
+
+
+def _action(analysis: Analysis, entries: Sequence[Entry], kind: Kind) -> Literal["", "left", "right", "both"]:
+    """The side from which a map along single axes acts on a state with two axes."""
+    sides: set[str] = set()
+    for entry in entries:
+        axes = analysis.rec.table[entry.source].axes
+        for part in entry.parts:
+            if len(axes) == 2 and entry.target == entry.source and part.kind in ("low_rank", "dense"):
+                sides.update({0: "left", 1: "right"}[axes.index(a)] for a in part.mixes if a in axes)
+    if len(sides) == 2:
+        return "both"
+    return "left" if "left" in sides else "right" if sides else ""
+
+
+def _companion(entry: Entry) -> bool:
+    """A shift by one along an axis and one row or column: the companion matrix of a polynomial."""
+    shifts = [p for p in entry.parts if p.kind == "shift"]
+    low = [p for p in entry.parts if p.kind == "low_rank"]
+    if len(entry.parts) != 2 or len(shifts) != 1 or len(low) != 1 or entry.target != entry.source:
+        return False
+    ((axis, offset), *more) = shifts[0].offsets
+    return not more and abs(offset) == 1 and low[0].rank == 1 and low[0].mixes == (axis,)
+
+
+def _resets(by: Decomposer, expr: Expr) -> list[Expr]:
+    """The conditions under which a coefficient is the zero of the algebra."""
+    if not isinstance(expr, Apply):
+        return []
+    if expr.fn == "where":
+        condition, then, other = expr.args
+        if is_number(then, by.zero):
+            return [condition]
+        return [by.work.apply("not", condition)] if is_number(other, by.zero) else []
+    if expr.fn in (by.times, "neg"):
+        return [c for a in expr.args for c in _resets(by, a)]
+    return []
+
+
+def _reason(analysis: Analysis, by: Decomposer, kind: Kind, part: Part | None) -> str:
+    if part is None:
+        return "no state reads an earlier state"
+    show = analysis.show
+    term = next((t for t in part.terms if t.span == part.span), part.terms[0])
+    state = show(term.read)
+    if part.kind == "identity":
+        return f"`{state}` is carried over as it is"
+    if part.kind in ("scalar", "diagonal"):
+        axes = ", ".join(part.axes)
+        shared = "is the same for every element" if part.kind == "scalar" else f"has {_axes(axes)}"
+        return f"the coefficient `{_text(analysis, term.left)}` of `{state}` {shared}"
+    if part.kind == "shift":
+        return f"`{state}` is read beside its own place along {', '.join(a for a, _ in part.offsets)}"
+    if part.kind == "gather":
+        return f"`{state}` is read at other places"
+    along = ", ".join(part.mixes)
+    if part.kind == "low_rank":
+        return f"`{_term(analysis, part.span, term)}` mixes {along} with rank {part.rank}"
+    couples = f"every {along} with every other"
+    return f"the coefficient `{_text(analysis, term.right)}` of `{state}` couples {couples}"
+
+
+def _axes(axes: str) -> str:
+    return f"the axes {axes}" if "," in axes else f"the axis {axes}"
+
+
+def _term(analysis: Analysis, span: Span, term: Any) -> str:
+    text = analysis.rec.source.slice(span)
+    return " ".join(text.split()) if span != NOWHERE and text and len(text) < 80 else analysis.show(term.read)
+
+
+def _text(analysis: Analysis, expr: Expr) -> str:
+    from recc.show import show_expr
+
+    text = show_expr(expr, analysis.rec.scan)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+__all__ = ["classify", "structures"]
