@@ -6,7 +6,7 @@ from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -17,21 +17,31 @@ from recc.runtime.host import check_dtype, dtype_name, is_torch, kind_of
 from recc.runtime.layout import Layout, describe, lay_out
 
 
-@dataclass(frozen=True)
+@dataclass
 class Call:
-    """A bound call: arrays of one framework by name, and how they are laid out.
+    """A bound call: arrays of one framework by name.
 
     `compute` is float64 if any argument is, else float32. `result` is the element type of the outputs:
-    the widest of the inputs'. `clock` counts steps already run, per sequence.
+    the widest of the inputs'. `clock` counts steps already run, per sequence. The layout is worked out
+    when it is first asked for: under `torch.compile` only the operator does so, outside the trace.
     """
 
+    rec: Recurrence
     arguments: Mapping[str, Any]
     initial: Mapping[str, Any]
     clock: Any
-    layout: Layout
+    offsets: Sequence[int] | None
+    steps: int | None
     compute: str
     result: str
     torch: bool
+
+    @cached_property
+    def layout(self) -> Layout:
+        """How the arrays are laid out. Raises `UsageError`."""
+        shapes = {n: tuple(v.shape) for n, v in self.arguments.items()}
+        states = {n: tuple(v.shape) for n, v in self.initial.items()}
+        return lay_out(self.rec, shapes, states, self.offsets, self.steps)
 
 
 def bind(
@@ -41,7 +51,6 @@ def bind(
     initial_state: Any,
     offsets: Sequence[int] | None,
     steps: int | None,
-    lane: bool = True,
 ) -> Call:
     """Binds positional and named arguments in declared order. Raises `UsageError`."""
     found = _by_name(rec, args, kwargs)
@@ -54,9 +63,7 @@ def bind(
     compute = "float64" if wide else "float32"
     arrays = {n: _array(rec, n, v, torch, compute) for n, v in found.items()}
     states = {n: _state_array(v, torch, compute) for n, v in states.items()}
-    shapes = {n: tuple(v.shape) for n, v in arrays.items()}
-    layout = lay_out(rec, shapes, {n: tuple(v.shape) for n, v in states.items()}, offsets, steps, lane)
-    return Call(arrays, states, clock, layout, compute, _result(rec, arrays, compute), torch)
+    return Call(rec, arrays, states, clock, offsets, steps, compute, _result(rec, arrays, compute), torch)
 
 
 def _by_name(rec: Recurrence, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,9 @@ class Op:
         self.form = _choose_form(form)
         self.chunk_size = chunk_size
         self._native = Native(rec)
+        self._make_outputs = output_type(tuple(s.name for s in rec.outputs))
+        self._state_names = state_names(rec)
+        self._make_state = state_type(self._state_names)
         self.__name__ = rec.name
         self.__doc__ = rec.doc or None
 
@@ -70,13 +73,7 @@ class Op:
             outputs, finals = self._run_torch(call, offsets)
         else:
             outputs, finals = self._run_numpy(call)
-        result = _tuple(output_type, [s.name for s in self.recurrence.outputs], outputs)
-        if not output_final_state:
-            return result
-        names = state_names(self.recurrence)
-        if len(names) > len(finals):
-            finals = [*finals, _advanced(call)]
-        return result, _tuple(state_type, names, finals) if names else None
+        return self._results(call, outputs, finals, output_final_state)
 
     def step(self, state: Any, **inputs: Any) -> tuple[Any, Any]:
         """Runs one step: inputs are `[B, *batch, *axes]`, without the time axis. Gives outputs and the new state.
@@ -116,13 +113,7 @@ class Op:
         kwargs = {n: _plain(v) for n, v in kwargs.items()}
         call = bind(self.recurrence, args, kwargs, _plain_state(initial_state), offsets, steps)
         outputs, finals = _run_reference(self.recurrence, call, offsets, dtype)
-        result = _tuple(output_type, [s.name for s in self.recurrence.outputs], outputs)
-        if not output_final_state:
-            return result
-        names = state_names(self.recurrence)
-        if len(names) > len(finals):
-            finals = [*finals, _advanced(call)]
-        return result, _tuple(state_type, names, finals) if names else None
+        return self._results(call, outputs, finals, output_final_state)
 
     def check_inputs(self, *args: Any, **kwargs: Any) -> None:
         """Verifies that arguments are inside their declared domains. Raises `UsageError` at the first that is not."""
@@ -176,6 +167,17 @@ class Op:
 
         return explain(self.recurrence)
 
+    def _results(self, call: Call, outputs: list[Any], finals: list[Any], with_state: bool) -> Any:
+        """One output as it is, several as a named tuple; the final state likewise if it is wanted."""
+        result = outputs[0] if len(outputs) == 1 else self._make_outputs(*outputs)
+        if not with_state:
+            return result
+        if len(self._state_names) > len(finals):
+            finals = [*finals, _advanced(call)]
+        if not finals:
+            return result, None
+        return result, finals[0] if len(finals) == 1 else self._make_state(*finals)
+
     def _run_torch(self, call: Call, offsets: Sequence[int] | None) -> tuple[list[Any], list[Any]]:
         import torch
 
@@ -188,7 +190,7 @@ class Op:
         states = [call.initial[slot.name] for slot in rec.slots if slot.name in call.initial]
         save = torch.is_grad_enabled() and any(t.requires_grad for t in (*args, *states))
         clock = torch.as_tensor(call.clock, dtype=torch.int64)
-        steps = -1 if rec.of_kind(Kind.INPUT) else call.layout.steps
+        steps = -1 if call.steps is None else call.steps
         flat = torch_op.forward_op(args, states, clock, given, offsets, self.key, call.result, steps, save)
         n_out, n_slots = len(rec.outputs), len(rec.slots)
         return list(flat[:n_out]), list(flat[n_out : n_out + n_slots])
@@ -235,10 +237,6 @@ def _default_storage(symbol: Symbol, dtype: str) -> str:
     if symbol.kind is Kind.OUTPUT or symbol.dtype in ("real", "complex"):
         return dtype
     return "int64" if symbol.dtype == "int" else "uint8"
-
-
-def _tuple(make: Any, names: Sequence[str], values: Sequence[Any]) -> Any:
-    return values[0] if len(values) == 1 else make(tuple(names))(*values)
 
 
 def _advanced(call: Call) -> Any:

@@ -9,6 +9,7 @@ update (`rebuilt`).
 from __future__ import annotations
 
 from recc.structure.classify import classify, structures
+from recc.structure.cuts import Cut, cuts
 from recc.structure.data import (
     Affine,
     Drive,
@@ -25,6 +26,6 @@ from recc.structure.rebuild import rebuilt
 from recc.structure.size import Size
 
 __all__ = [
-    "Affine", "Drive", "DriveTerm", "Entry", "Nonlinear", "Part", "Pointwise", "Semiring", "Size", "Structure", "Term",
-    "classify", "rebuilt", "structures",
+    "Affine", "Cut", "Drive", "DriveTerm", "Entry", "Nonlinear", "Part", "Pointwise", "Semiring", "Size", "Structure", "Term",
+    "classify", "cuts", "rebuilt", "structures",
 ]  # fmt: skip

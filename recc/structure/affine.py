@@ -49,6 +49,14 @@ class Analysis:
         self.targets = frozenset(self.stage.equations)
         self._depends: dict[int, bool] = {}
 
+    def together(self, spans: Sequence[Span]) -> Span:
+        """The span around some spans of one equation; the first of them if they are in several."""
+        whole = spans[0]
+        for span in spans[1:]:
+            whole = whole.to(span)
+        inside = [e.span for e in self.rec.equations if e.span.start <= whole.start and whole.end <= e.span.end]
+        return whole if inside else spans[0]
+
     def depends(self, expr: Expr) -> bool:
         """Whether an expression of the program reads anything of the stage."""
         if id(expr) not in self._depends:

@@ -188,8 +188,7 @@ def _reason(analysis: Analysis, by: Decomposer, kind: Kind, part: Part | None) -
     along = ", ".join(part.mixes)
     if part.kind == "low_rank":
         return f"`{_term(analysis, part.span, term)}` mixes {along} with rank {part.rank}"
-    couples = f"every {along} with every other"
-    return f"the coefficient `{_text(analysis, term.right)}` of `{state}` couples {couples}"
+    return f"the coefficient `{_text(analysis, term.right)}` of `{state}` mixes {along} and does not come apart"
 
 
 def _axes(axes: str) -> str:

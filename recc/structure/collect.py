@@ -52,10 +52,7 @@ def _without_sums(by: Decomposer, group: Sequence[Product]) -> list[Product]:
     factors = by.merged([p.factors for p in group])
     if factors is None:
         return []
-    span = group[0].span
-    for p in group[1:]:
-        span = span.to(p.span)
-    return [replace(group[0], factors=factors, span=span)]
+    return [replace(group[0], factors=factors, span=by.analysis.together([p.span for p in group]))]
 
 
 def _with_sums(by: Decomposer, group: Sequence[Product]) -> list[Product]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from recc.diagnostics import Span
 from recc.recurrence import Along, At, Expr, Number, Read
 from recc.structure.affine import Decomposer
 from recc.structure.build import base_of, is_number
@@ -66,7 +65,12 @@ class Parts:
         own = self.work.ordered(a for a in coefficient.axes if a in axes)
         size = self.sizes.of(coefficient)
         along = [i.axis for i in p.read.index if isinstance(i, Along)]
-        permuted = set(declared) == set(axes) and any(a != d for a, d in zip(along, declared, strict=False))
+        permuted = set(declared) == set(axes) and any(
+            isinstance(i, Along) and i.axis != d for d, i in _pairs(declared, p.read)
+        )
+        picked = tuple(d for d, i in _pairs(declared, p.read) if isinstance(i, At))
+        if picked and set(axes) == set(declared) and set(p.read.axes) == set(declared) - set(picked) and not permuted:
+            return Part("low_rank", (term,), mixes=picked, rank=1, size=size, span=p.span)  # one element for all
         if len(along) < len(declared) or len(set(along)) < len(along) or permuted:
             return Part("gather", (term,), mixes=declared, size=size, span=p.span)
         if set(along) != set(axes):
@@ -96,7 +100,7 @@ class Parts:
             Term(self.by.multiplied(u), self.by.multiplied(w), model.over, model.read, model.stopped, model.span)
             for u, w in splits
         )
-        return Part("low_rank", terms, mixes=mixes, rank=len(terms), span=_span(same))
+        return Part("low_rank", terms, mixes=mixes, rank=len(terms), span=self.by.analysis.together([p.span for p in same]))
 
     def _size_of(self, axis: str) -> str:
         return self.work.axes[axis].size_of
@@ -153,13 +157,6 @@ def _with(factors: Sequence[Expr], axes: tuple[str, ...]) -> tuple[Expr, ...]:
 
 def _without(factors: Sequence[Expr], axes: tuple[str, ...]) -> tuple[Expr, ...]:
     return tuple(f for f in factors if not any(a in axes for a in f.axes))
-
-
-def _span(same: Sequence[Product]) -> Span:
-    span = same[0].span
-    for p in same[1:]:
-        span = span.to(p.span)
-    return span
 
 
 def join(parts: Sequence[Part]) -> Kind:

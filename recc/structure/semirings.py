@@ -148,6 +148,8 @@ class LogSumExp(_Plus):
     def _log(self, expr: Expr) -> Products:
         """The decomposition of the logarithm of a sum of exponentials."""
         if not self.analysis.depends(expr):
+            if isinstance(expr, Apply) and expr.fn == "exp":
+                return self.free(expr.args[0])
             if self.sizes.of(expr).low < 0:
                 raise NotAffine(expr, f"`{self.analysis.show(expr)}` may be negative inside a logarithm")
             return self.free(self.work.apply("log", expr, span=expr.span))

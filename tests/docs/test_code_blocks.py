@@ -4,8 +4,10 @@ What runs is decided by the word after the fence:
 
 - `python`: executed, after the earlier `python` blocks of the same file, in the same namespace. Blocks with
   `>>>` prompts are doctests.
-- `text output` directly after a `python` block: exactly what that block prints.
-- `recc`: a program that must pass every check; `recc error`: one that must not.
+- `text output`, `c output`, `… output` after a `python` block: exactly what that block prints. `--update-golden`
+  writes what it prints into the page.
+- `recc`: a program that must pass every check; its text is the variable `program` of the `python` blocks after it.
+  `recc error`: a program that must not pass.
 - `console`: lines `$ recc …` run the command line; text below a command, if there is any, is what it prints,
   and a line `...` stands for any lines.
 
@@ -34,18 +36,22 @@ FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 
 @dataclass(frozen=True)
 class Fence:
-    """A fenced block: the words after the fence, its text, and the line that it begins on."""
+    """A fenced block: the words after the fence, its text, the line that it begins on, and its place in the page."""
 
     info: str
     text: str
     line: int
+    start: int
+    end: int
+    indent: int
 
 
 def fences(markdown: str) -> Iterator[Fence]:
     for found in re.finditer(r"^( *)(`{3,})([^\n`]*)\n(.*?)^\1\2 *$", markdown, re.M | re.S):
         indent = len(found[1])
         text = "".join(line[indent:] for line in found[4].splitlines(keepends=True))
-        yield Fence(found[3].strip(), text, markdown.count("\n", 0, found.start()) + 2)
+        line = markdown.count("\n", 0, found.start()) + 2
+        yield Fence(found[3].strip(), text, line, found.start(4), found.end(4), indent)
 
 
 def run_python(fence: Fence, name: str, namespace: dict[str, object]) -> str:
@@ -99,21 +105,44 @@ def check_program(fence: Fence) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_code_blocks(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_blocks(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "__main__"}
     printed = ""
-    for fence in fences(path.read_text(encoding="utf-8")):
+    page = path.read_text(encoding="utf-8")
+    update = bool(request.config.getoption("--update-golden"))
+    written: list[tuple[Fence, str]] = []
+    for fence in fences(page):
         place = f"{path.relative_to(ROOT)}:{fence.line}"
         if fence.info == "python":
             printed = run_python(fence, place, namespace)
-        elif fence.info == "text output":
-            assert printed.strip() == fence.text.strip(), f"{place}: the block before prints\n{printed}"
+        elif fence.info.endswith(" output"):
+            if not update:
+                assert plain(printed) == plain(fence.text), f"{place}: the block before prints\n{printed}"
+            written.append((fence, plain(printed)))
         elif fence.info in ("recc", "recc error"):
             check_program(fence)
+            namespace["program"] = fence.text
         elif fence.info == "console":
             run_console(fence)
+    if update and (changed := rewritten(page, written)) != page:
+        path.write_text(changed, encoding="utf-8")
+
+
+def plain(text: str) -> str:
+    """A text without blanks at the ends of its lines and without empty lines around it."""
+    return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
+
+
+def rewritten(page: str, written: list[tuple[Fence, str]]) -> str:
+    """A page with other texts in some of its blocks."""
+    for fence, text in reversed(written):
+        lines = [" " * fence.indent + line if line else "" for line in text.splitlines()]
+        page = page[: fence.start] + "".join(f"{line}\n" for line in lines) + page[fence.end :]
+    return page
 
 
 def test_fences_are_found() -> None:
@@ -123,6 +152,14 @@ def test_fences_are_found() -> None:
         ("text output", "1\n", 6),
         ("md", "```\n", 9),
     ]
+
+
+def test_outputs_are_rewritten() -> None:
+    page = "a\n```text output\nold\n```\n  ```c output\n  old\n  ```\nb\n"
+    first, second = fences(page)
+    assert rewritten(page, [(first, "new\n\nlines"), (second, "int x;")]) == (
+        "a\n```text output\nnew\n\nlines\n```\n  ```c output\n  int x;\n  ```\nb\n"
+    )
 
 
 def test_links_between_pages_lead_somewhere() -> None:
