@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from recc.backends.c_cpu.loops import C_TYPE, Memory, NestWriter, Storage
-from recc.backends.c_cpu.nest import Nest, choose_order, split_sums
+from recc.backends.c_cpu.nest import Nest, choose_order
 from recc.backends.c_cpu.spec import Purpose
 from recc.backends.c_cpu.store import Store
+from recc.backends.c_cpu.sums import merge_sums, split_sums
 from recc.backends.c_cpu.writer import KernelWriter, comment_safe
 from recc.forms.block import Block, Value
 from recc.forms.sequential import Carry, Pass, Port
@@ -111,9 +112,9 @@ class PassWriter:
         """Writes a Block with its stores."""
         sizes = {**{a: self.spec.sizes[r] for a, r in block.size_of}, **self.sizes}
         order = [a for a in block.order if a not in self.order] + self.order
+        block = merge_sums(only_stored(block, stores))
         if order:
             block = split_sums(block, order[-1])
-        block = only_stored(block, stores)
         scoped = depth == 1
         tree = Nest(block, stores, order)
         lines = NestWriter(tree, memory, sizes, self.kernel.names, self.comments, depth + scoped).write()
@@ -149,6 +150,7 @@ class PassWriter:
     def time(self, depth: int) -> None:
         """Declares the step t, and over several scan axes the place along each."""
         emit = self.kernel.emit
+        emit("RECC_IN_ORDER(s);", depth)
         if not self.grid:
             at = "s" if self.loop.directions[0] == 1 else "length - 1 - s"
             emit(f"const int64_t t = {at};", depth)

@@ -214,24 +214,6 @@ def _bound(op: Op) -> set[str]:
     return set()
 
 
-def split_sums(block: Block, vector: str) -> Block:
-    """Sums over the vector axis and others in two steps, the vector axis last.
-
-    The first step then adds vectors and only the second has to add up the lanes of one.
-    """
-    ops: list[Op] = []
-    for op in block.ops:
-        if isinstance(op, Contract) and vector in op.over and len(op.over) > 1:
-            first = tuple(a for a in op.over if a != vector)
-            axes = tuple(a for a in block.order if a in op.out.axes or a == vector)
-            partial = Value(f"{op.out.name}_by_{vector}", axes)
-            ops.append(Contract(partial, op.args, first))
-            ops.append(Contract(op.out, (partial,), (vector,)))
-        else:
-            ops.append(op)
-    return Block(block.name, block.inputs, tuple(ops), block.outputs, block.order, block.size_of)
-
-
 def choose_order(blocks: Sequence[Block], sizes: Mapping[str, int]) -> list[str]:
     """The order of axes, outermost first, with the axis that is best vectorised last.
 
@@ -263,4 +245,4 @@ def choose_order(blocks: Sequence[Block], sizes: Mapping[str, int]) -> list[str]
     return [a for a in axes if a != vector] + [vector]
 
 
-__all__ = ["Item", "Leaf", "Loop", "Nest", "Node", "choose_order", "split_sums"]
+__all__ = ["Item", "Leaf", "Loop", "Nest", "Node", "choose_order"]

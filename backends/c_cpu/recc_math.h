@@ -15,6 +15,9 @@
 #define RECC_PRAGMA(text) _Pragma(#text)
 #define RECC_SIMD(...) RECC_PRAGMA(omp simd __VA_ARGS__)
 #define RECC_ALIGNED __attribute__((aligned(64)))
+/* Hides how a counter counts. Steps of time depend on each other, so no compiler is to vectorise across them:
+ * gcc 12 does so wrongly where rows move by one step and a few elements (a delay line of two elements). */
+#define RECC_IN_ORDER(counter) __asm__ volatile("" : "+r"(counter))
 #define RECC_EXPORT __attribute__((visibility("default")))
 /* Always: a function that stays a call, as in a large kernel, keeps its loop from being vectorised. */
 #define RECC_INLINE static inline __attribute__((always_inline))

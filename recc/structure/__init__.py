@@ -22,10 +22,10 @@ from recc.structure.data import (
     Structure,
     Term,
 )
-from recc.structure.rebuild import rebuilt
+from recc.structure.rebuild import normal_form, rebuilt
 from recc.structure.size import Size
 
 __all__ = [
     "Affine", "Cut", "Drive", "DriveTerm", "Entry", "Nonlinear", "Part", "Pointwise", "Semiring", "Size", "Structure", "Term",
-    "classify", "cuts", "rebuilt", "structures",
+    "classify", "cuts", "normal_form", "rebuilt", "structures",
 ]  # fmt: skip

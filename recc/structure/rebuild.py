@@ -23,14 +23,18 @@ _ALGEBRA: dict[str, type[Decomposer]] = {
 def rebuilt(structure: Affine) -> Recurrence:
     """The program with the update of each state of the stage written as its terms and its drive."""
     rec = structure.rec
-    analysis = Analysis(rec, structure.stage)
-    by = _ALGEBRA[structure.algebra](analysis)
-    updates = {name: update(by, structure, name) for name in structure.states}
+    updates = normal_form(structure)
     equations = tuple(Equation(e.target, updates.get(e.target, e.expr), e.span) for e in rec.equations)
     return replace(rec, equations=equations)
 
 
-def update(by: Decomposer, structure: Affine, state: str) -> Expr:
+def normal_form(structure: Affine) -> dict[str, Expr]:
+    """The update of each state as the ⊕ of its terms and its drive, in the terms of `structure.rec`."""
+    by = _ALGEBRA[structure.algebra](Analysis(structure.rec, structure.stage))
+    return {name: _update(by, structure, name) for name in structure.states}
+
+
+def _update(by: Decomposer, structure: Affine, state: str) -> Expr:
     """The terms and the drive of one state as one expression."""
     work = by.work
     found: list[Expr] = []
@@ -49,4 +53,4 @@ def _times(by: Decomposer, factors: Sequence[Expr]) -> Expr:
     return by.multiplied([f for f in factors if not by.is_one(f)])
 
 
-__all__ = ["rebuilt", "update"]
+__all__ = ["normal_form", "rebuilt"]
