@@ -30,7 +30,7 @@ class Lowering:
 
     `resolve` gives the tensor that a name stands for at given lags, over its declared axes; `clock`
     gives the step's number along a scan axis; `invariant` is asked first for whatever does not vary
-    with time and may answer `None`.
+    with time, and `early` for every reduction; both may answer `None`.
     """
 
     rec: Recurrence
@@ -38,6 +38,7 @@ class Lowering:
     resolve: Callable[[Read], Pair]
     clock: Callable[[str], Value]
     invariant: Callable[[Expr], Pair | None]
+    early: Callable[[Reduce], Pair | None] = lambda _: None
 
     def lower(self, expr: Expr, hint: str = "") -> Pair:
         """The value of an expression. Axes that it does not depend on are left out."""
@@ -53,7 +54,7 @@ class Lowering:
             case Read():
                 return self._read(expr)
             case Reduce():
-                return self._reduce(expr, hint)
+                return self.early(expr) or self._reduce(expr, hint)
             case Matrix():
                 return self._matrix(expr, hint)
             case Apply():

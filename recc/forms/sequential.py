@@ -31,7 +31,7 @@ from typing import Literal
 from recc.forms.block import Block, BlockDtype, Builder, Value
 from recc.forms.lower import Lowering, Pair
 from recc.forms.vjp import vjp
-from recc.recurrence import Expr, Kind, Read, Recurrence, Stage, Symbol, reads
+from recc.recurrence import Expr, Kind, Read, Recurrence, Reduce, Stage, Symbol, reads
 
 Role = Literal["argument", "carry", "kept", "prologue", "clock", "output"]
 
@@ -144,6 +144,7 @@ class _Planner:
     level: dict[int, int] = field(default_factory=dict)  # stage -> pass
     delay_level: dict[Delay, int] = field(default_factory=dict)
     kept: dict[int, dict[Delay, None]] = field(default_factory=dict)  # pass -> what later passes read
+    contracted: dict[int, dict[Reduce, Symbol]] = field(default_factory=dict)  # pass -> reductions they read
 
     def plan(self) -> Sequential:
         if self.grid:
@@ -290,8 +291,9 @@ class _PassBuilder:
         self._values: dict[Delay, Pair] = {}  # step values by (name, lag)
         self._fixed: dict[Expr, Pair] = {}  # prologue values in the step, by expression
         self._params: dict[str, Pair] = {}  # prologue values by name
+        self._early: dict[Reduce, Pair] = {}  # what earlier passes reduce, by expression
         self._clocks: dict[str, Value] = {}
-        self._in_step = Lowering(self.rec, self.step, self._resolve, self._clock, self._invariant)
+        self._in_step = Lowering(self.rec, self.step, self._resolve, self._clock, self._invariant, self._contracted)
         self._in_prologue = Lowering(self.rec, self.prologue, self._resolve_fixed, self._clock, lambda _: None)
 
     def build(self) -> Pass:
@@ -306,6 +308,8 @@ class _PassBuilder:
         for key in self.plan.kept.get(self.number, {}):
             symbol = self.rec.table[key[0]]
             self._write(_kept_name(key), "kept", symbol, self._value(key), _kept_name(key))
+        for expr, symbol in list(self.plan.contracted.get(self.number, {}).items()):
+            self._write(symbol.name, "kept", symbol, self._in_step.lower(expr, symbol.name), symbol.name)
         return Pass(
             self.directions,
             self.prologue.build(),
@@ -415,6 +419,37 @@ class _PassBuilder:
             for part, value in zip(parts, first, strict=True):
                 self.prologue.output(f"init {part.name}", self.prologue.spread(self._in_prologue.real(value), axes))
         return Pair(*self._as_declared(parts, symbol))
+
+    def _contracted(self, expr: Reduce) -> Pair | None:
+        """A reduction of what earlier passes compute is done there: a later pass sees only its result.
+
+        So a matrix state that another direction reads through a query is kept as a vector per step.
+        """
+        if self.plan.grid or not expr.varies:
+            return None
+        if expr in self._early:
+            return self._early[expr]
+        levels: list[int] = []
+        widest = 0
+        for read in reads(expr):
+            symbol = self.rec.table[read.name]
+            if not symbol.varies or (symbol.kind is Kind.INPUT and not any(read.lags)):
+                continue
+            key = (read.name, read.lags)
+            if not any(read.lags) and read.name in self.plan.pure:
+                continue
+            levels.append(self.plan.delay_level[key] if any(read.lags) else self.plan.level[self.plan.stage_of[read.name]])
+            widest = max(widest, len(symbol.axes))
+        if not levels or max(levels) >= self.number or len(expr.axes) >= widest:
+            return None
+        table = self.plan.contracted.setdefault(max(levels), {})
+        if expr not in table:
+            count = sum(len(t) for t in self.plan.contracted.values())
+            table[expr] = Symbol(f"contracted{count + 1}", Kind.LOCAL, expr.axes, expr.dtype)
+        symbol = table[expr]
+        axes = self.plan.layout(symbol)
+        self._early[expr] = Pair(*self._ports(symbol, "kept", symbol.name, symbol.name, axes, "real"))
+        return self._early[expr]
 
     def _ports(
         self,

@@ -134,5 +134,5 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "real": (_through,),
     "surrogate": (None, _through),
     **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne", "and", "or"), (None, None)),
-    **dict.fromkeys(("not", "sign", "floor", "stop"), (None,)),
+    **dict.fromkeys(("not", "sign", "floor", "stop", "int"), (None,)),
 }

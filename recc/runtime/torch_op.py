@@ -14,12 +14,24 @@ from typing import Any
 import numpy as np
 import torch
 
+from recc.errors import Refusal, Unsupported
 from recc.recurrence import Kind, Recurrence, Symbol
 from recc.runtime.host import Host, to_host
 from recc.runtime.layout import Layout, lay_out
 from recc.runtime.native import Native
 
 _PROGRAMS: dict[str, Native] = {}
+
+# The plain library interface: `torch.library.custom_op` would import torch's compiler on the first call.
+_LIBRARY = torch.library.Library("recc", "DEF")
+_LIBRARY.define(
+    "forward(Tensor[] args, Tensor[] states, Tensor clock, str given, int[]? offsets, str key, str result, "
+    "int steps, bool save) -> Tensor[]"
+)
+_LIBRARY.define(
+    "backward(Tensor[] args, Tensor[] states, Tensor clock, Tensor[] saved, Tensor[] d_results, str flowing, "
+    "str given, int[]? offsets, str key, str result, int steps) -> Tensor[]"
+)
 
 
 def register(key: str, native: Native) -> None:
@@ -99,8 +111,7 @@ def _named(rec: Recurrence, found: Sequence[torch.Tensor]) -> dict[str, torch.Te
     return dict(zip((s.name for s in rec.outputs), found, strict=True))
 
 
-@torch.library.custom_op("recc::forward", mutates_args=(), device_types="cpu")
-def forward_op(
+def _forward(
     args: Sequence[torch.Tensor], states: Sequence[torch.Tensor], clock: torch.Tensor, given: str,
     offsets: Sequence[int] | None, key: str, result: str, steps: int, save: bool,
 ) -> list[torch.Tensor]:  # fmt: skip
@@ -123,7 +134,6 @@ def forward_op(
     return [*outputs, *finals, *saved]
 
 
-@forward_op.register_fake
 def _forward_fake(
     args: Sequence[torch.Tensor], states: Sequence[torch.Tensor], clock: torch.Tensor, given: str,
     offsets: Sequence[int] | None, key: str, result: str, steps: int, save: bool,
@@ -132,8 +142,7 @@ def _forward_fake(
     return [*frame.empty_outputs(None, result), *frame.empty_states(), *frame.empty_saved(save)]
 
 
-@torch.library.custom_op("recc::backward", mutates_args=(), device_types="cpu")
-def backward_op(
+def _run_backward(
     args: Sequence[torch.Tensor], states: Sequence[torch.Tensor], clock: torch.Tensor, saved: Sequence[torch.Tensor],
     d_results: Sequence[torch.Tensor], flowing: str, given: str, offsets: Sequence[int] | None, key: str, result: str,
     steps: int,
@@ -172,7 +181,6 @@ def backward_op(
     return [*gradients, *d_states.values()]
 
 
-@backward_op.register_fake
 def _backward_fake(
     args: Sequence[torch.Tensor], states: Sequence[torch.Tensor], clock: torch.Tensor, saved: Sequence[torch.Tensor],
     d_results: Sequence[torch.Tensor], flowing: str, given: str, offsets: Sequence[int] | None, key: str, result: str,
@@ -246,6 +254,21 @@ def _backward(ctx: Any, grads: list[torch.Tensor | None]) -> tuple[Any, ...]:
     return d_args, list(found[len(wanted) :]), None, None, None, None, None, None, None
 
 
-forward_op.register_autograd(_backward, setup_context=_setup)
+def _no_second_derivative(ctx: Any, *grads: Any) -> Any:
+    what = "a second derivative through a compiled recurrence"
+    raise Unsupported(
+        Refusal(what, "the emitted backward kernel has no derivative of its own", "differentiate the reference numerically")
+    )
+
+
+_LIBRARY.impl("forward", _forward, "CPU")
+_LIBRARY.impl("backward", _run_backward, "CPU")
+torch.library.register_fake("recc::forward", _forward_fake, lib=_LIBRARY)
+torch.library.register_fake("recc::backward", _backward_fake, lib=_LIBRARY)
+torch.library.register_autograd("recc::forward", _backward, setup_context=_setup, lib=_LIBRARY)
+torch.library.register_autograd("recc::backward", _no_second_derivative, lib=_LIBRARY)
+
+forward_op: Any = torch.ops.recc.forward.default
+backward_op: Any = torch.ops.recc.backward.default
 
 __all__ = ["backward_op", "differentiable", "forward_op", "register"]

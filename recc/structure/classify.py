@@ -47,11 +47,11 @@ def classify(rec: Recurrence, stage: Stage) -> Structure:
         return _affine(analysis, Ring(analysis))
     except NotAffine as failure:
         found = failure
-    for semiring in candidates(analysis):
+    for semiring, functions in candidates(analysis):
         try:
             return _affine(analysis, semiring(analysis))
         except NotAffine as failure:
-            if getattr(found.expr, "fn", "") in (semiring.plus, semiring.reduction) and failure.expr != found.expr:
+            if getattr(found.expr, "fn", "") in functions and failure.expr != found.expr:
                 found = failure
     return _nonlinear(analysis, found)
 

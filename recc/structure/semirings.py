@@ -179,15 +179,15 @@ def _infinite(expr: Expr) -> float:
     return expr.value if isinstance(expr, Number) and isinf(expr.value) else 0.0
 
 
-def candidates(analysis: Analysis) -> list[type[Decomposer]]:
-    """The semirings whose ⊕ the stage has anywhere."""
+def candidates(analysis: Analysis) -> list[tuple[type[Decomposer], set[str]]]:
+    """The semirings whose ⊕ the stage has anywhere, each with the functions that belong to it alone."""
     used = {getattr(n, "fn", "") for name in analysis.stage.equations for n in walk(analysis.rec.equation[name].expr)}
     table: list[tuple[type[Decomposer], set[str]]] = [
         (MaxPlus, {"max", "relu"}),
         (MinPlus, {"min"}),
-        (LogSumExp, {"logaddexp", "logsumexp", "softplus", "log", "log1p"}),
+        (LogSumExp, {"logaddexp", "logsumexp", "softplus", "log", "log1p", "exp"}),
     ]
-    return [semiring for semiring, functions in table if functions & used]
+    return [(semiring, functions) for semiring, functions in table if functions & used]
 
 
 __all__ = ["LogSumExp", "MaxPlus", "MinPlus", "candidates"]

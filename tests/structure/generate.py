@@ -90,6 +90,14 @@ class Writer:
             return f"({self.linear(axes, inner)} / (2 + s[t] * s[t]))"
         return f"-{self.linear(axes, inner)}"
 
+    def update(self, text: str, name: str) -> str:
+        """The right-hand side of a state."""
+        return f"0.1 * ({text}) + 0.2 * {name}[t-1]"
+
+    def joined(self, text: str, ones: str) -> str:
+        """The right-hand side of an intermediate; `ones` has all of its axes and no state."""
+        return f"{text} + {ones}"
+
     def program(self) -> str:
         edges = {a: self.pick(_EDGES) for a in ("n", "x")}
         shared = edges["n"] if self.chance(0.6) else ""
@@ -104,12 +112,12 @@ class Writer:
             name = f"v{k}"
             inside = "".join(f", {a}" for a in axes)
             ones = {"n": "u[t]", "m": "u[t, m]", "x": "w[t]"}
-            equations.append(f"{name}[t{inside}] = {text} + {' + '.join(ones[a] for a in axes) or 's[t]'}")
+            ones_text = " + ".join(ones[a] for a in axes) or "s[t]"
+            equations.append(f"{name}[t{inside}] = {self.joined(text, ones_text)}")
             self.locals[name] = axes
         for name, axes in self.states.items():
             text = self.linear(frozenset(axes), 4)
-            own = f"{name}[t-1]"
-            equations.append(f"{name}[t] = 0.1 * ({text}) + 0.2 * {own}")
+            equations.append(f"{name}[t] = {self.update(text, name)}")
         declared = ", ".join(f"{n}[{', '.join(a)}]" if a else n for n, a in self.states.items())
         outputs = [f"output y_{n}[t] = {n}[t]" for n in self.states]
         outputs += [f"output y_{n}[t] = {n}[t]" for n in self.locals]
@@ -124,6 +132,38 @@ class Writer:
         ])  # fmt: skip
 
 
+class SemiringWriter(Writer):
+    """The same over a semiring whose product is +. `self.algebra` is its sum: `max`, `min` or `logaddexp`."""
+
+    def linear(self, axes: frozenset[str], depth: int) -> str:
+        kind = self.rng.random()
+        reduction = "logsumexp" if self.algebra == "logaddexp" else self.algebra
+        if depth <= 0 or kind < 0.2:
+            return self.read(axes) or self.coefficient(axes)
+        inner = depth - 1
+        if kind < 0.45:
+            return f"{self.algebra}({self.linear(axes, inner)}, {self.linear(axes, inner)})"
+        if kind < 0.65:
+            pair = [self.coefficient(axes), self.linear(axes, inner)]
+            return f"({pair[0]} + {pair[1]})" if self.chance(0.5) else f"({pair[1]} - {pair[0]})"
+        free = [a for a in _AXES if a not in axes]
+        if kind < 0.9 and free:
+            axis = self.pick(free)
+            along = {"n": "u[t]", "m": "u[t, m]", "l": "u[t, l]", "x": "w[t]", "d": "e[t]"}[axis]
+            return f"{reduction}[{axis}](0.3 * {along} + {self.linear(axes | {axis}, inner)})"
+        if self.algebra == "logaddexp" and self.chance(0.5):
+            return f"log(exp({self.linear(axes, inner)}) + 0.5 * exp({self.linear(axes, inner)}))"
+        return f"where(flag[t], {self.linear(axes, inner)}, {self.linear(axes, inner)})"
+
+    def update(self, text: str, name: str) -> str:
+        return f"{self.algebra}({text} - 1, {name}[t-1])"
+
+
 def affine_program(seed: int) -> str:
     """A random program with affine updates."""
     return Writer(seed).program()
+
+
+def semiring_program(seed: int, algebra: str) -> str:
+    """A random program whose updates are affine over a semiring, by the name of its sum."""
+    return SemiringWriter(seed, algebra).program()

@@ -1,0 +1,113 @@
+"""The three figures that stand for the rest: elementwise, diagonal and selective, matrix with a correction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from recc.bench.contest import Contest, Function, both_ways, draw, hold, only_forward, program
+from recc.bench.report import Cell, Table
+from recc.bench.rivals import chunked_correction, correction_loop, elementwise_loop, selective_loop
+from recc.bench.timing import Timing, race
+from recc.fuzz import Shapes, rel_rms
+
+_COLUMNS = ("", "median ms", "least ms", "runs")
+
+#: Arrays that an elementwise recurrence has to move: forward a, x -> y; backward a, x, dy -> da, dx.
+_FORWARD, _BACKWARD = 3, 5
+
+
+def elementwise(seconds: float, shrink: int = 1) -> Table:
+    """h = a h + x against `torch.add` on the same arrays."""
+    op = program("elementwise")
+    shapes = Shapes({"d": 512}, (4096 // shrink,), 4)
+    arguments = draw(op, shapes)
+    a, x = arguments["a"], arguments["x"]
+    out = torch.empty_like(a)
+    leaves = {n: t.clone().requires_grad_() for n, t in arguments.items()}
+    weight = torch.randn(a.shape, generator=torch.Generator().manual_seed(0))
+
+    def ours(of: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return op(**of)  # type: ignore[no-any-return]  # an op gives what its program says
+
+    both = both_ways(ours, leaves, weight)
+    apart = [rel_rms(p.numpy(), q.numpy()) for p, q in zip(both(), both_ways(elementwise_loop, leaves, weight)(), strict=True)]
+    times = race(
+        {
+            "recc, forward": only_forward(ours, arguments),
+            "torch.add, new output": lambda: torch.add(a, x),
+            "torch.add, out=": lambda: torch.add(a, x, out=out),
+            "recc, forward + backward": both,
+        },
+        seconds,
+    )
+    fresh, reused = times["torch.add, new output"], times["torch.add, out="]
+    moved = (_FORWARD + _BACKWARD) / _FORWARD
+    rows: list[tuple[Cell, ...]] = []
+    for name, timing in times.items():
+        share = moved if "backward" in name else 1.0
+        rows.append((*_timed(name, timing), _ratio(timing, fresh, share), _ratio(timing, reused, share)))
+    return Table(
+        f"Elementwise, h = a h + x · {_shown(shapes)}",
+        (*_COLUMNS, "× add, new output", "× add, out="),
+        tuple(rows),
+        (
+            f"forward + backward is divided by {_FORWARD + _BACKWARD}/{_FORWARD} of the time of torch.add: it has to move "
+            f"{_FORWARD + _BACKWARD} arrays where torch.add moves {_FORWARD}",
+            f"apart from the step loop in torch: output {apart[0]:.1e}, gradients {max(apart[1:]):.1e}",
+        ),
+    )
+
+
+def selective(seconds: float, shrink: int = 1) -> Table:
+    """A diagonal selective recurrence against its step loop in torch."""
+    op = program("selective")
+    shapes = Shapes({"d": 256, "n": 16}, (2048 // shrink,), 4)
+    rivals: dict[str, Function] = {"step loop in torch": selective_loop}
+    contest = hold(op, draw(op, shapes), rivals, seconds)
+    return _table(f"Diagonal, selective · {_shown(shapes)}", contest)
+
+
+def correction(seconds: float, shrink: int = 1) -> Table:
+    """A matrix memory with a rank-one correction against chunked torch and against the step loop."""
+    op = program("correction")
+    shapes = Shapes({"i": 64, "j": 64}, (2048 // shrink,), 2, (4,))
+    rivals: dict[str, Function] = {}
+    chunked, notes = chunked_correction(), []
+    if chunked is None:
+        notes.append("chunked in torch: fla-core (and einops, which it needs) not installed")
+    else:
+        rivals["chunked in torch (fla-core)"] = chunked
+    rivals["step loop in torch"] = correction_loop
+    contest = hold(op, draw(op, shapes), rivals, seconds)
+    return _table(f"Matrix memory with a decay and a rank-one correction · {_shown(shapes)}", contest, *notes)
+
+
+def _table(title: str, contest: Contest, *notes: str) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for way, times in (("forward", contest.forward), ("forward + backward", contest.both)):
+        for name, timing in times.items():
+            rows.append((*_timed(f"{name}, {way}", timing), _ratio(timing, times["recc"])))
+    apart = [
+        f"apart from {name}: output {values:.1e}, gradients {gradients:.1e}"
+        for name, (values, gradients) in contest.errors.items()
+    ]
+    return Table(title, (*_COLUMNS, "× recc"), tuple(rows), (*notes, *apart))
+
+
+def _timed(name: str, timing: Timing) -> tuple[Cell, ...]:
+    return name, timing.median * 1e3, timing.least * 1e3, timing.runs
+
+
+def _ratio(timing: Timing, other: Timing, share: float = 1.0) -> float:
+    return timing.median / (other.median * share)
+
+
+def _shown(shapes: Shapes) -> str:
+    heads = [f"H {n}" for n in shapes.heads]
+    axes = [f"{axis.upper()} {n}" for axis, n in shapes.sizes.items()]
+    return ", ".join([f"B {shapes.batch}", f"T {shapes.steps[0]}", *heads, *axes, "float32"])
+
+
+__all__ = ["correction", "elementwise", "selective"]

@@ -1,0 +1,85 @@
+"""The same recurrences as a user of torch would write them: one step after the other, or in chunks.
+
+A loop takes its inputs apart once (`unbind`) and puts its outputs together once (`stack`): indexing
+`x[:, t]` inside it would make its backward pass fill a whole gradient per step, in time quadratic in T.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Tensors = Mapping[str, Tensor]
+
+
+def elementwise_loop(of: Tensors) -> Tensor:
+    """h[t] = a[t] h[t-1] + x[t], over `[B, T, D]`."""
+    h = torch.zeros_like(of["x"][:, 0])
+    found = []
+    for a, x in zip(of["a"].unbind(1), of["x"].unbind(1), strict=True):
+        h = torch.addcmul(x, a, h)
+        found.append(h)
+    return torch.stack(found, 1)
+
+
+def selective_loop(of: Tensors) -> Tensor:
+    """h[t] = exp(delta A) h[t-1] + delta B u, y = C h + D u, over `[B, T, D]` and `[B, T, N]`."""
+    u, delta, A = of["u"], of["delta"], of["A"]
+    h = u.new_zeros(u.shape[0], *A.shape)
+    found = []
+    parts = (delta, delta * u, of["B"], of["C"])
+    for delta_t, drive_t, B_t, C_t in zip(*(p.unbind(1) for p in parts), strict=True):
+        keep = torch.exp(delta_t.unsqueeze(-1) * A)
+        h = torch.addcmul(drive_t.unsqueeze(-1) * B_t.unsqueeze(1), keep, h)
+        found.append((h @ C_t.unsqueeze(-1)).squeeze(-1))
+    return torch.stack(found, 1) + of["D"] * u
+
+
+def correction_loop(of: Tensors) -> Tensor:
+    """S = e^g S, then S = S + beta k (v - k S), o = q S, over `[B, T, H, K]` and `[B, T, H, V]`.
+
+    The decay comes first, which is the same update with one product less.
+    """
+    q, k, v = of["q"], of["k"], of["v"]
+    S = q.new_zeros(q.shape[0], q.shape[2], q.shape[3], v.shape[3])
+    found = []
+    parts = (q, k, k * of["beta"].unsqueeze(-1), v, of["g"].exp())
+    for q_t, k_t, scaled_t, v_t, keep_t in zip(*(p.unbind(1) for p in parts), strict=True):
+        S = S * keep_t[..., None, None]
+        wrong = v_t.unsqueeze(-2) - k_t.unsqueeze(-2) @ S
+        S = S + scaled_t.unsqueeze(-1) * wrong
+        found.append((q_t.unsqueeze(-2) @ S).squeeze(-2))
+    return torch.stack(found, 1)
+
+
+def chunked_correction() -> Callable[[Tensors], Tensor] | None:
+    """The chunked function in plain torch that fla-core ships for the same recurrence, or `None` if it is not there.
+
+    Its module is loaded from its file: its package would bring in Triton.
+    """
+    found = importlib.util.find_spec("fla")
+    if found is None or not found.submodule_search_locations or importlib.util.find_spec("einops") is None:
+        return None
+    path = Path(next(iter(found.submodule_search_locations))) / "ops" / "gated_delta_rule" / "naive.py"
+    if not path.exists():
+        return None
+    spec = importlib.util.spec_from_file_location("_recc_bench_chunked", path)
+    if spec is None or spec.loader is None:
+        return None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    chunked: Any = module.naive_chunk_gated_delta_rule
+
+    def run(of: Tensors) -> Tensor:
+        output, _ = chunked(of["q"], of["k"], of["v"], g=of["g"], beta=of["beta"], scale=1.0)
+        return output  # type: ignore[no-any-return]  # another package's function, without types
+
+    return run
+
+
+__all__ = ["Tensors", "chunked_correction", "correction_loop", "elementwise_loop", "selective_loop"]
