@@ -9,6 +9,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# torch's threads sleep soon when they wait, so that a second busy process does not stall them (recc/commands/cores.py).
+export GOMP_SPINCOUNT ?= 2000
 # Extra flags for installing torch alone, such as the index of its CPU builds.
 TORCH_FLAGS ?=
 # Extra arguments of pytest: `make test ARGS='-k scan -x'`.

@@ -42,14 +42,17 @@ class BackwardPass(PassWriter):
         emit("}")
         self._last_adjoints(totals)
 
-    def _tape(self, tape: str, size: int, step: str) -> dict[str, Memory]:
-        """The carries before a step, by the step's names."""
+    def _tape(self, tape: str, size: int, after: bool = False) -> dict[str, Memory]:
+        """The carries before step s (or after it), by the step's names; declares a pointer to each."""
         found: dict[str, Memory] = {}
         at = 0
         for carry in self.loop.carries:
             for part in range(2 if carry.complex else 1):
-                place = Memory(f"({tape} + ({step}) * {size} + {at})", self.local_axes(carry.axes))
-                found[self.carry_value(carry.name, part)] = place
+                value = self.carry_value(carry.name, part)
+                pointer = self.kernel.names(f"{self.prefix}{value}{' after' if after else ''}")
+                row = f"{tape} + (s - begin{' + 1' if after else ''}) * {size}" + (f" + {at}" if at else "")
+                self.kernel.emit(f"{'' if after else 'const '}real *restrict {pointer} = {row};", 3)
+                found[value] = Memory(pointer, self.local_axes(carry.axes))
                 at += self.spec.count(carry.axes)
         return found
 
@@ -58,8 +61,8 @@ class BackwardPass(PassWriter):
         emit = self.kernel.emit
         emit("for (int64_t s = begin; s < end - 1; ++s) {", 2)
         self.time(3)
-        after = self._tape(tape, size, "s - begin + 1")
-        memory = {**self.step_memory(), **self._tape(tape, size, "s - begin")}
+        memory = {**self.step_memory(), **self._tape(tape, size)}
+        after = self._tape(tape, size, after=True)
         stores: list[Store] = []
         for port in self.loop.writes:
             if port.role == "carry":
@@ -106,7 +109,7 @@ class BackwardPass(PassWriter):
 
     def _step(self, tape: str, size: int, totals: Mapping[str, Memory]) -> None:
         block = self.loop.step_vjp
-        memory = {**self.step_memory(), **(self._tape(tape, size, "s - begin") if tape else {})}
+        memory = {**self.step_memory(), **(self._tape(tape, size) if tape else {})}
         seeds: dict[tuple[str, int], str] = {}
         for port in self.loop.writes:
             label = f"d {port.value}"

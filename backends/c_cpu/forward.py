@@ -97,6 +97,7 @@ class PassWriter:
         zeroed = purpose == "d kept" or (purpose == "d in" and self.adds(port.name))
         name = self.kernel.array(purpose, port.name, port.axes, port.complex, zeroed)
         storage = self.kernel.arrays[(purpose, port.name, 0)].storage
+        storage = "real" if storage == self.spec.compute else storage
         lagged = "".join(f"_{'m' if lag < 0 else ''}{abs(lag)}" for lag in port.lags)
         pointer = f"{name}_t{lagged}" if stepped else f"{name}_at"
         return Memory(pointer, port.axes, storage, 2 if port.complex else 1, port.part, lags=port.lags, base=name)

@@ -62,13 +62,9 @@ class Memory:
 
     def place(self, index: Mapping[str, str], sizes: Mapping[str, int]) -> str:
         """The C expression of an element's position."""
-        text = ""
-        for axis in self.axes:
-            at = index[axis]
-            text = at if not text else f"({text}) * {sizes[axis]} + {at}"
-        text = text or "0"
+        text = linear(self.axes, index, sizes) or "0"
         if self.stride != 1:
-            text = f"({text}) * {self.stride} + {self.start}"
+            text = f"{grouped(text)} * {self.stride} + {self.start}"
         return text
 
     def load(self, index: Mapping[str, str], sizes: Mapping[str, int]) -> str:
@@ -88,6 +84,19 @@ class Memory:
                 value = f"recc_from_{self.storage}({element}) + {value}"
             return f"{element} = recc_to_{self.storage}({value});"
         return f"{element} {'+=' if accumulate else '='} {value};"
+
+
+def grouped(text: str) -> str:
+    """A C expression as an operand: in brackets unless it is a single name or number."""
+    return text if text.isidentifier() or text.isdigit() else f"({text})"
+
+
+def linear(axes: tuple[str, ...], index: Mapping[str, str], sizes: Mapping[str, int]) -> str:
+    """The position of an element in row-major order; empty without axes."""
+    text = ""
+    for axis in axes:
+        text = index[axis] if not text else f"{grouped(text)} * {sizes[axis]} + {index[axis]}"
+    return text
 
 
 class Names:
@@ -159,7 +168,7 @@ class NestWriter:
             return self.memory[value.name].load(index, self.sizes)
         dims = self.dims[value.name]
         name = self.names(value.name)
-        return f"{name}[{self._linear(dims, index)}]" if dims else name
+        return f"{name}[{linear(dims, index, self.sizes)}]" if dims else name
 
     def arg(self, value: Value) -> str:
         """The C expression of an operand."""
@@ -185,12 +194,6 @@ class NestWriter:
         self.names.used.add(clean)
         self.names.given[f"axis {axis}"] = clean
         return clean
-
-    def _linear(self, dims: tuple[str, ...], index: Mapping[str, str]) -> str:
-        text = ""
-        for axis in dims:
-            text = index[axis] if not text else f"({text}) * {self.sizes[axis]} + {index[axis]}"
-        return text
 
     def _assign_storage(self) -> None:
         """Finds for every value the innermost body that holds its producer and all its consumers."""
@@ -281,7 +284,7 @@ class NestWriter:
         missing = [a for a in dims if a not in self.index]
         for axis in missing:
             self.open(axis)
-        self.emit(f"{name}[{self._linear(dims, self.index)}] = {identity};")
+        self.emit(f"{name}[{linear(dims, self.index, self.sizes)}] = {identity};")
         for axis in reversed(missing):
             self.close(axis)
 

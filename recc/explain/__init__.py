@@ -12,6 +12,8 @@ from recc.recurrence import Kind, Recurrence, Stage, Symbol
 from recc.show import show_domain, show_expr
 from recc.structure import Affine, Cut, Nonlinear, Structure, cuts, normal_form, structures
 
+_MOST_ENTRIES = 12  # pairs of states that are listed
+
 
 def explain(rec: Recurrence, *, latex: bool = False) -> str:
     """A program explained: its symbols and update, its stages with their structure, what each form can do.
@@ -58,7 +60,8 @@ def _updates(rec: Recurrence) -> Iterator[str]:
 def _latex(rec: Recurrence) -> list[str]:
     maths = Maths(rec, latex=True)
     rows = [maths.equation(e.target, e.expr).replace(" = ", " &= ", 1) for e in rec.equations]
-    return [r"\begin{align*}", *(f"  {row} \\\\" for row in rows[:-1]), *(f"  {row}" for row in rows[-1:]), r"\end{align*}"]
+    ended = [f"  {row} \\\\" for row in rows[:-1]] + [f"  {row}" for row in rows[-1:]]
+    return [r"\begin{align*}", *ended, r"\end{align*}"]
 
 
 def _stage(rec: Recurrence, number: int, structure: Structure) -> Iterator[str]:
@@ -83,7 +86,9 @@ def _affine(structure: Affine) -> Iterator[str]:
     for name, expr in normal_form(structure).items():
         yield f"     {maths.equation(name, expr)}"
     if len(structure.entries) > 1:
-        yield from (f"       {entry}" for entry in structure.entries)
+        yield from (f"       {entry}" for entry in structure.entries[:_MOST_ENTRIES])
+        if len(structure.entries) > _MOST_ENTRIES:
+            yield f"       and {len(structure.entries) - _MOST_ENTRIES} more"
     if structure.resets:
         yield f"     nothing is kept where {' or '.join(maths.expr(c) for c in structure.resets)}"
     if structure.stopped:

@@ -17,10 +17,11 @@ _INFIX: Mapping[str, tuple[str, str, int]] = {
 }  # fmt: skip
 _SUBSCRIPTS = str.maketrans("0123456789+-aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉₊₋ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ")
 _LOWERED = frozenset("0123456789+-aehijklmnoprstuvx")
-_GREEK = frozenset(
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau phi chi psi omega".split()
-)
-_LATEX_FUNCTIONS = frozenset("exp log sin cos tanh min max".split())
+_GREEK = frozenset([
+    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi",
+    "pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega",
+])  # fmt: skip
+_LATEX_FUNCTIONS = frozenset(["exp", "log", "sin", "cos", "tanh", "min", "max"])
 
 _Shown = tuple[str, int]
 
@@ -100,7 +101,8 @@ class Maths:
         args = ", ".join(self.expr(a) for a in expr.args)
         if self.latex and expr.fn == "inv":
             return rf"\left({args}\right)^{{-1}}"
-        name = rf"\operatorname{{{expr.fn}}}_{{{expr.rows}, {expr.cols}}}" if self.latex else f"{expr.fn}[{expr.rows}, {expr.cols}]"
+        axes = f"{expr.rows}, {expr.cols}"
+        name = rf"\operatorname{{{expr.fn}}}_{{{axes}}}" if self.latex else f"{expr.fn}[{axes}]"
         return f"{name}({args})"
 
     def _within(self, expr: Expr, least: int) -> str:
@@ -142,7 +144,8 @@ class Maths:
             return rf"\overline{{{args[0]}}}"
         if fn == "cis":
             return f"e^{{i {args[0]}}}"
-        name = rf"\{fn}" if fn in _LATEX_FUNCTIONS else r"\sigma" if fn == "sigmoid" else rf"\operatorname{{{_escaped(fn)}}}"
+        name = r"\sigma" if fn == "sigmoid" else rf"\operatorname{{{_escaped(fn)}}}"
+        name = rf"\{fn}" if fn in _LATEX_FUNCTIONS else name
         return rf"{name}\left({', '.join(args)}\right)"
 
 
@@ -156,7 +159,7 @@ def _escaped(name: str) -> str:
 
 def _latex_name(name: str) -> str:
     plain = name.rstrip("_")
-    if plain.lower() in _GREEK and plain != "omicron":
+    if plain.lower() in _GREEK:
         return f"\\{plain}"
     return plain if len(plain) == 1 else rf"\mathrm{{{_escaped(plain)}}}"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from recc.errors import Refusal
 from recc.forms.sequential import Sequential, derive_sequential
 from recc.recurrence import Recurrence, reads
-from recc.structure import Affine, Nonlinear, Structure, structures
+from recc.structure import Affine, Nonlinear, Structure, describe, structures
 
 #: Every form by name, in the order in which they are shown.
 NAMES = ("sequential", "scan", "chunked", "convolution", "matrix", "newton", "step")
@@ -44,10 +44,11 @@ def _refusal(form: str, found: Sequence[Structure]) -> Refusal:
         if reason:
             return Refusal(what, f"{', '.join(structure.stage.states)}: {reason}", _INSTEAD, structure.span)
     if form == "newton" and all(isinstance(s, Affine) for s in with_states):
-        return Refusal(what, "every update is affine, so there is nothing to linearise", _INSTEAD, with_states[0].span)
-    shown = "; ".join(f"{', '.join(s.stage.states)} is {_short(s)}" for s in with_states)
-    reason = f"recc derives the sequential form only so far, although the structure allows it ({shown})"
-    return Refusal(what, reason, _INSTEAD, with_states[0].span)
+        return Refusal(what, "every update is affine, so there is nothing to linearise", _INSTEAD)
+    shown = "; ".join(f"{', '.join(s.stage.states)}: {_kind(s)}" for s in with_states)
+    return Refusal(
+        what, f"recc derives only the sequential form so far; the structure would allow it ({shown})", _INSTEAD
+    )
 
 
 def _forbids(form: str, structure: Structure) -> str:
@@ -63,12 +64,19 @@ def _forbids(form: str, structure: Structure) -> str:
     if form == "convolution" and not structure.constant:
         return "the transition varies in time"
     if form == "chunked" and (structure.kind not in _CHUNKED or structure.order > 1 or len(structure.states) > 1):
-        return f"the transition is {_short(structure)}, and chunks need a diagonal one, with or without low rank"
+        return f"the transition is {_kind(structure)}, and chunks need a diagonal one, with or without low rank"
     return ""
 
 
-def _short(structure: Structure) -> str:
-    return str(structure).removeprefix("affine: ")
+def _kind(structure: Structure) -> str:
+    """The structure in a few words."""
+    if not isinstance(structure, Affine):
+        return "nonlinear"
+    words: list[str] = [structure.algebra] if structure.algebra != "ring" else []
+    words += [f"{len(structure.states)} coupled states"] if len(structure.states) > 1 else []
+    words.append(describe(structure.kind, [p for e in structure.entries for p in e.parts], structure.rank))
+    words += [f"order {structure.order}"] if structure.order > 1 else []
+    return ", ".join(words)
 
 
 def _step(rec: Recurrence, sequential: Form | Refusal) -> Form | Refusal:

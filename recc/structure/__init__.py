@@ -21,11 +21,12 @@ from recc.structure.data import (
     Semiring,
     Structure,
     Term,
+    describe,
 )
 from recc.structure.rebuild import normal_form, rebuilt
 from recc.structure.size import Size
 
 __all__ = [
-    "Affine", "Cut", "Drive", "DriveTerm", "Entry", "Nonlinear", "Part", "Pointwise", "Semiring", "Size", "Structure", "Term",
-    "classify", "cuts", "normal_form", "rebuilt", "structures",
+    "Affine", "Cut", "Drive", "DriveTerm", "Entry", "Nonlinear", "Part", "Pointwise", "Semiring", "Size", "Structure",
+    "Term", "classify", "cuts", "describe", "normal_form", "rebuilt", "structures",
 ]  # fmt: skip

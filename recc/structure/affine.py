@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from recc.diagnostics import Note, Span
-from recc.recurrence import Along, Apply, At, Edge, Expr, Index, Matrix, Read, Recurrence, Reduce, Stage, reads
+from recc.recurrence import Apply, At, Expr, Matrix, Read, Recurrence, Reduce, Stage, reads
 from recc.show import OPERATOR, show_expr
 from recc.structure.build import Workspace, base_of, is_number, number
 from recc.structure.collect import collect
+from recc.structure.inline import inlined
 from recc.structure.poly import Polynomials
 from recc.structure.products import Product, Products
 from recc.structure.rename import CannotFollow, rename
@@ -204,7 +205,9 @@ class Decomposer:
         """A product read along other axes."""
         factors = tuple(rename(self.work, f, names) for f in p.factors)
         assert p.read is not None
-        return replace(p, factors=factors, read=_as_read(rename(self.work, p.read, names)))
+        read = rename(self.work, p.read, names)
+        assert isinstance(read, Read)
+        return replace(p, factors=factors, read=read)
 
     def _read(self, expr: Read) -> Products:
         analysis = self.analysis
@@ -215,115 +218,9 @@ class Decomposer:
         if any(expr.lags):
             return (Product((), (), expr, False, expr.span),)
         try:
-            return self._inlined(expr, self.targets[expr.name])
+            return inlined(self, expr, self.targets[expr.name])
         except CannotFollow as why:
             raise NotAffine(expr, f"recc cannot follow `{analysis.show(expr)}` into its equation: {why}") from None
-
-    def _inlined(self, expr: Read, products: Products) -> Products:
-        """An intermediate of the stage in place of its read."""
-        symbol = self.work.symbol(expr.name)
-        names: dict[str, str] = {}
-        moved: dict[str, Index] = {}
-        for axis, index in zip(symbol.axes, expr.index, strict=True):
-            if isinstance(index, Along) and index.offset == 0:
-                names[axis] = index.axis
-            else:
-                moved[axis] = index
-        found: list[Product] = []
-        for p in products:
-            if moved:
-                p = self._moved(p, moved, symbol.name)
-            if p.read is None:
-                found.append(replace(p, factors=tuple(self._renamed(f, names, moved) for f in p.factors)))
-                continue
-            fresh = {a: self.work.fresh(a) for a in p.over}
-            p = self.renamed(p, fresh) if fresh else p
-            factors = tuple(self._renamed(f, names, moved) for f in p.factors)
-            assert p.read is not None
-            read = _as_read(self._renamed(p.read, names, moved))
-            found.append(replace(p, factors=factors, over=tuple(fresh.values()), read=read))
-        return tuple(found)
-
-    def _renamed(self, expr: Expr, names: dict[str, str], moved: dict[str, Index]) -> Expr:
-        """Plain indices by renaming; others stand in reads that `_moved` has made."""
-        if not any(a in moved for a in expr.axes):
-            return rename(self.work, expr, names)
-        assert isinstance(expr, Read)
-        index: list[Index] = []
-        for i in expr.index:
-            if isinstance(i, Along) and i.axis in moved:
-                index.append(self._composed(moved[i.axis], i.offset))
-            elif isinstance(i, Along):
-                index.append(replace(i, axis=names.get(i.axis, i.axis)))
-            else:
-                if any(a in moved for a in i.expr.axes):
-                    raise CannotFollow("a gather inside a shift")
-                index.append(At(rename(self.work, i.expr, names)))
-        return self.work.read(expr, tuple(index))
-
-    def _composed(self, outer: Index, offset: int) -> Index:
-        """The index `outer + offset`."""
-        if isinstance(outer, Along):
-            return replace(outer, offset=outer.offset + offset)
-        return At(self.work.apply("add", outer.expr, number(offset))) if offset else outer
-
-    def _moved(self, p: Product, moved: dict[str, Index], hint: str) -> Product:
-        """A product whose factors are one read of a named value, so that it can be shifted or gathered.
-
-        Beyond an axis with edge rule `zero` the named value reads zero, and with it the product.
-        """
-        work = self.work
-        symbol = work.symbol(hint)
-        edges = {a: work.axes[a].edge for a in moved}
-        if self.zero != 0 and "zero" in edges.values():
-            raise CannotFollow(f"a shift beyond an axis reads 0, which is not the zero of {self.name}")
-        factor = self.multiplied(p.factors)
-        lacking = [a for a in moved if a not in factor.axes and edges[a] == "zero" and not self._ends(p, a)]
-        if lacking:
-            factor = self.multiplied((factor, *(work.one(a) for a in lacking)))
-        for index in p.read.index if p.read is not None else ():
-            self._composable(p, index, moved)
-        if not any(a in moved for a in factor.axes):
-            return p
-        return replace(p, factors=(self._readable(factor, edges, symbol.name),))
-
-    def _readable(self, factor: Expr, edges: dict[str, Edge], hint: str) -> Read:
-        """A factor as a read that has the edge rules of the intermediate it belongs to."""
-        work = self.work
-        if isinstance(factor, Read):
-            declared = zip(work.symbol(factor.name).axes, factor.index, strict=True)
-            if all(isinstance(i, Along) and i.offset == 0 and work.axes[a].edge == edges.get(i.axis, work.axes[a].edge)
-                   for a, i in declared):  # fmt: skip
-                return factor
-        return work.named(factor, f"{hint}_part")
-
-    def _ends(self, p: Product, axis: str) -> bool:
-        """Whether the state's own read is zero beyond an axis, so that the factor need not be."""
-        if p.read is None:
-            return False
-        declared = zip(self.work.symbol(p.read.name).axes, p.read.index, strict=True)
-        return any(i == Along(axis) and self.work.axes[a].edge == "zero" for a, i in declared)
-
-    def _composable(self, p: Product, index: Index, moved: dict[str, Index]) -> None:
-        """Whether the state's own index may be put together with the one it is read at."""
-        if isinstance(index, At):
-            if any(a in moved for a in index.expr.axes):
-                raise CannotFollow("a gather inside a shift")
-            return
-        if index.axis not in moved:
-            return
-        assert p.read is not None
-        outer = moved[index.axis]
-        declared = dict(zip((i for i in p.read.index), self.work.symbol(p.read.name).axes, strict=True))[index]
-        edge, own = self.work.axes[index.axis].edge, self.work.axes[declared].edge
-        if edge == "zero":
-            return  # the factor is zero wherever the read would be wrong
-        if edge != own:
-            raise CannotFollow("the axes have different edge rules")
-        if edge == "clamp" and index.offset:
-            same_way = isinstance(outer, Along) and outer.offset * index.offset >= 0
-            if not same_way:
-                raise CannotFollow("shifts in two ways over clamped edges")
 
     def _where(self, expr: Apply) -> Products:
         condition, then, other = expr.args
@@ -389,11 +286,6 @@ class Decomposer:
         fn = getattr(expr, "fn", "")
         shown = f"`{OPERATOR[fn]}`" if fn in OPERATOR else f"`{fn}`"
         return NotAffine(expr, f"{shown} of `{show(parts[0])}`, which depends on the state", notes)
-
-
-def _as_read(expr: Expr) -> Read:
-    assert isinstance(expr, Read)
-    return expr
 
 
 __all__ = ["Analysis", "Decomposer", "NotAffine"]

@@ -63,7 +63,8 @@ def structures(rec: Recurrence) -> tuple[Structure, ...]:
 
 def _nonlinear(analysis: Analysis, failure: NotAffine) -> Nonlinear:
     rec, stage = analysis.rec, analysis.stage
-    holds = [n for n in stage.equations if rec.equation[n].span.start <= failure.expr.span.start < rec.equation[n].span.end]
+    at = failure.expr.span.start
+    holds = [n for n in stage.equations if rec.equation[n].span.start <= at < rec.equation[n].span.end]
     return Nonlinear(
         stage=stage,
         reason=failure.reason,
@@ -85,7 +86,8 @@ def _affine(analysis: Analysis, by: Decomposer) -> Affine:
     kind = _kind(stage, entries)
     pointwise = [p for p in parts if p.kind in ("identity", "scalar", "diagonal")]
     decides = max(parts, key=lambda p: _WEIGHT.index(p.kind), default=None)
-    coefficients = [e for p in parts for t in p.terms for e in (t.left, t.right)]
+    terms = [t for p in parts for t in p.terms]
+    coefficients = [e for t in terms for e in (t.left, t.right)]
     fields: dict[str, Any] = {
         "stage": stage,
         "reason": _reason(analysis, by, kind, decides),
@@ -98,14 +100,14 @@ def _affine(analysis: Analysis, by: Decomposer) -> Affine:
         "action": _action(analysis, entries, kind),
         "order": max((abs(lag) for e in entries for lag in e.lags), default=1),
         "constant": all(p.constant for p in parts),
-        "complex": any(x.dtype == "complex" for x in (*map(rec.table.__getitem__, stage.states), *coefficients)),
+        "complex": "complex" in {*(rec.table[s].dtype for s in stage.states), *(e.dtype for e in coefficients)},
         "size": pointwise[0].size if len(pointwise) == 1 and pointwise[0].kind != "identity" else None,
         "companion": any(_companion(e) for e in entries),
         "resets": tuple(dict.fromkeys(c for e in coefficients for c in _resets(by, e))),
         "entries": entries,
         "drives": drives,
     }
-    used = [*coefficients, *(t.read for p in parts for t in p.terms), *(g for d in drives for t in d.terms for g in t.groups)]
+    used = [*coefficients, *(t.read for t in terms), *(g for d in drives for t in d.terms for g in t.groups)]
     return (Affine if by.name == "ring" else Semiring)(rec=by.work.extended(used, stage), **fields)
 
 

@@ -218,6 +218,6 @@ def describe(kind: Kind, parts: Sequence[Part], rank: int) -> str:
 
 
 __all__ = [
-    "Affine", "Algebra", "Drive", "DriveTerm", "Entry", "Kind", "Nonlinear", "Part", "Pointwise", "Semiring", "Structure",
-    "Term", "describe",
+    "Affine", "Algebra", "Drive", "DriveTerm", "Entry", "Kind", "Nonlinear", "Part", "Pointwise", "Semiring",
+    "Structure", "Term", "describe",
 ]  # fmt: skip

@@ -30,6 +30,7 @@ class Parts:
         for p in products:
             if p.read is not None:
                 p = self._settled(p, self.work.symbol(target).axes)
+                assert p.read is not None
                 groups.setdefault((p.read.name, p.read.lags), {}).setdefault(p.key, []).append(p)
         found = []
         for (source, lags), by_key in groups.items():
@@ -91,16 +92,21 @@ class Parts:
         mixes = (*mixes, *(a for a in made if self._size_of(a) not in map(self._size_of, mixes)))
         splits = self._splits(same, model.over, made) if self._regular(model, declared) else None
         if splits is None:
-            one = self.by.multiplied(())
-            whole = [self.by.multiplied(p.factors) for p in same]
-            terms = tuple(Term(one, w, p.over, model.read, p.stopped, p.span) for w, p in zip(whole, same, strict=True))
+            terms = tuple(self._dense(p) for p in same)
+            whole = self.by.added([self.by.multiplied(p.factors) for p in same])
             decides = next((p for p in same if not all(_separable(f, p.over, made) for f in p.factors)), model)
-            return Part("dense", terms, mixes=mixes, size=self.sizes.of(self.by.added(whole)), span=decides.span)
+            return Part("dense", terms, mixes=mixes, size=self.sizes.of(whole), span=decides.span)
         terms = tuple(
             Term(self.by.multiplied(u), self.by.multiplied(w), model.over, model.read, model.stopped, model.span)
             for u, w in splits
         )
-        return Part("low_rank", terms, mixes=mixes, rank=len(terms), span=self.by.analysis.together([p.span for p in same]))
+        span = self.by.analysis.together([p.span for p in same])
+        return Part("low_rank", terms, mixes=mixes, rank=len(terms), span=span)
+
+    def _dense(self, p: Product) -> Term:
+        assert p.read is not None
+        left = self.by.multiplied(_without(p.factors, p.over))
+        return Term(left, self.by.multiplied(_with(p.factors, p.over)), p.over, p.read, p.stopped, p.span)
 
     def _size_of(self, axis: str) -> str:
         return self.work.axes[axis].size_of

@@ -23,6 +23,7 @@ class Ring(Decomposer):
     zero, one = 0.0, 1.0
 
     def free(self, expr: Expr) -> Products:
+        """A state-free expression as a sum of products; sums inside products stay as they are."""
         found = self._split(expr)
         return found if len(found) <= _MOST else (Product((expr,), span=expr.span),)
 
@@ -50,9 +51,11 @@ class Ring(Decomposer):
         return self.work.apply("div", number(1), expr)
 
     def multiplied(self, factors: Sequence[Expr]) -> Expr:
+        """The product of some factors."""
         return product(self.work, factors)
 
     def merged(self, products: Sequence[Sequence[Expr]]) -> tuple[Expr, ...] | None:
+        """The factors of one product that is the sum of some, or `None` if the sum is zero."""
         poly = self.analysis.polynomials.sum_of_products(products)
         if poly is None:
             return tuple(products[0]) if len(products) == 1 else (self.added([self.multiplied(p) for p in products]),)
@@ -63,14 +66,17 @@ class Ring(Decomposer):
         return self.analysis.polynomials.split(poly)
 
     def monomials(self, products: Sequence[Sequence[Expr]]) -> list[tuple[Expr, ...]] | None:
+        """The sum of some products multiplied out, unless it is too large."""
         poly = self.analysis.polynomials.sum_of_products(products)
         return None if poly is None else [self.analysis.polynomials.factors(m, v) for m, v in poly.items()]
 
     def canonical(self, factors: Sequence[Expr]) -> object:
+        """The polynomial of a product, if it is not too large."""
         poly = self.analysis.polynomials.product(factors)
         return tuple(factors) if poly is None else frozenset(poly.items())
 
     def added(self, exprs: Sequence[Expr]) -> Expr:
+        """The sum of some expressions, with differences written as such."""
         total: Expr | None = None
         for expr in exprs:
             if total is None:
@@ -82,6 +88,7 @@ class Ring(Decomposer):
         return number(0) if total is None else total
 
     def apply(self, expr: Apply) -> Products:
+        """Sums and differences; products and quotients with a state-free side; nothing else."""
         fn, args = expr.fn, expr.args
         if fn in ("add", "sub"):
             left, right = self.of(args[0]), self.of(args[1])
@@ -114,6 +121,7 @@ class Ring(Decomposer):
         raise self.refuse(expr)
 
     def reduce(self, expr: Reduce) -> Products:
+        """`sum`, and `mean` as a sum over the size of its axes."""
         if expr.fn == "mean":
             sizes = self.copies(expr.over)
             return self.scaled(self._sum(expr), tuple(self._inverse(s) for s in sizes), expr.span)

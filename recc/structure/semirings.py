@@ -20,6 +20,7 @@ class _Plus(Decomposer):
     one = 0.0
 
     def free(self, expr: Expr) -> Products:
+        """A state-free expression as a ⊕ of sums; the zero of the semiring is no product at all."""
         if _infinite(expr) == self.zero:
             return ()
         if isinstance(expr, Apply) and expr.fn == self.plus:
@@ -38,6 +39,7 @@ class _Plus(Decomposer):
         return self.work.apply("neg", expr)
 
     def multiplied(self, factors: Sequence[Expr]) -> Expr:
+        """The sum of some factors."""
         total: Expr | None = None
         for factor in factors:
             if total is None:
@@ -49,6 +51,7 @@ class _Plus(Decomposer):
         return number(0) if total is None else total
 
     def merged(self, products: Sequence[Sequence[Expr]]) -> tuple[Expr, ...] | None:
+        """The summands of one term that is the ⊕ of some."""
         polys = [self._poly(p) for p in products]
         if any(p is None for p in polys) or (len(polys) > 1 and (self.plus == "logaddexp" or polys[1:] != polys[:-1])):
             return tuple(products[0]) if len(products) == 1 else (self.added([self.multiplied(p) for p in products]),)
@@ -66,16 +69,20 @@ class _Plus(Decomposer):
         return found if len(found) <= 48 else None
 
     def canonical(self, factors: Sequence[Expr]) -> object:
+        """The polynomial of a sum, if it is not too large."""
         poly = self._poly(factors)
         return tuple(factors) if poly is None else frozenset(poly.items())
 
     def monomials(self, products: Sequence[Sequence[Expr]]) -> list[tuple[Expr, ...]] | None:
+        """Each product with its factors split into summands."""
         return [tuple(s for f in p for s in self._summands(f)) for p in products]
 
     def copies(self, axes: Sequence[str]) -> tuple[Expr, ...]:
+        """Nothing: the largest of copies is any of them."""
         return ()
 
     def apply(self, expr: Apply) -> Products:
+        """⊕, and sums with a state-free side."""
         fn, args = expr.fn, expr.args
         if fn == self.plus:
             return (*self.of(args[0]), *self.of(args[1]))
@@ -97,6 +104,7 @@ class _Plus(Decomposer):
         raise self.refuse(expr)
 
     def refuse(self, expr: Expr) -> NotAffine:
+        """As over the ring, saying that the semiring does not help."""
         found = super().refuse(expr)
         return NotAffine(expr, f"{found.reason} (not linear over {self.name} either)", found.notes)
 
@@ -109,6 +117,7 @@ class MaxPlus(_Plus):
     zero = -inf
 
     def apply(self, expr: Apply) -> Products:
+        """`relu` besides, which is the larger of its argument and zero."""
         if expr.fn == "relu":
             return (*self.of(expr.args[0]), *self.free(number(0)))
         return super().apply(expr)
@@ -134,9 +143,11 @@ class LogSumExp(_Plus):
         self.sizes = Sizes(analysis.work)
 
     def copies(self, axes: Sequence[str]) -> tuple[Expr, ...]:
+        """The logarithms of the sizes."""
         return tuple(self.work.apply("log", size) for size in super(_Plus, self).copies(axes))
 
     def apply(self, expr: Apply) -> Products:
+        """`softplus` and logarithms of sums of exponentials besides."""
         if expr.fn == "softplus":
             return (*self.of(expr.args[0]), *self.free(number(0)))
         if expr.fn == "log":

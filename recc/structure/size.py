@@ -157,7 +157,7 @@ class Sizes:
 
 
 def _modulus(size: Size) -> Size:
-    known = size.low >= 0 and size.high < inf or size.low > 0
+    known = (size.low >= 0 and size.high < inf) or size.low > 0
     return Size(size.low, size.high, size.low_open, size.high_open, True) if known else Size(0, inf, modulus=True)
 
 

@@ -12,8 +12,8 @@ _AXES = ("n", "m", "l", "x", "d")  # m and l are second and third indices over n
 _EDGES = ("", " zero", " wrap", " clamp")
 _FREE: dict[str, tuple[str, ...]] = {
     "p[n, m]": ("n", "m"), "p[m, n]": ("n", "m"), "p[n, l]": ("n", "l"), "p[l, m]": ("l", "m"), "u[t]": ("n",),
-    "u[t, m]": ("m",), "u[t, l]": ("l",), "w[t]": ("x",), "w[t-1, x+1]": ("x",), "e[t]": ("d",), "s[t]": (), "c": ("d",),
-    "exp(-s[t] * s[t])": (), "sum[m](p)": ("n",), "softmax[n](u[t])": ("n",), "u[t, k[t]]": (), "0.5": (),
+    "u[t, m]": ("m",), "u[t, l]": ("l",), "w[t]": ("x",), "w[t-1, x+1]": ("x",), "e[t]": ("d",), "s[t]": (),
+    "c": ("d",), "exp(-s[t] * s[t])": (), "sum[m](p)": ("n",), "softmax[n](u[t])": ("n",), "u[t, k[t]]": (), "0.5": (),
     "where(flag[t], u[t], 1)": ("n",), "sum[n](p * u[t])": ("m",), "(1 - e[t])": ("d",),
 }  # fmt: skip
 
@@ -121,8 +121,8 @@ class Writer:
         declared = ", ".join(f"{n}[{', '.join(a)}]" if a else n for n, a in self.states.items())
         outputs = [f"output y_{n}[t] = {n}[t]" for n in self.states]
         outputs += [f"output y_{n}[t] = {n}[t]" for n in self.locals]
-        outputs.append("output unused[t] = sum[n](u[t]) + sum[l](u[t, l]) + sum[m](u[t, m]) + sum[x](w[t]) + sum[d](e[t] * c) + s[t] "
-                       "+ u[t, k[t]] + where(flag[t], 1, 0) + sum[n, m](p * eye)")  # fmt: skip
+        sums = "sum[n](u[t]) + sum[l](u[t, l]) + sum[m](u[t, m]) + sum[x](w[t]) + sum[d](e[t] * c) + sum[n, m](p * eye)"
+        outputs.append(f"output unused[t] = {sums} + s[t] + u[t, k[t]] + where(flag[t], 1, 0)")
         return "\n".join([
             f"recurrence random({header})",
             "    input u[n], w[x], e[d], s, k int(n), flag bool",
