@@ -150,11 +150,16 @@ def _bench(command: argparse.ArgumentParser) -> None:
         bench(options)
 
     _file(command, optional=True)
+    _compiled(command)
     _sizes(command)
-    command.add_argument("--batch", type=_positive, default=4, help="B (default: 4)")
-    command.add_argument("--steps", type=_positive, default=2048, help="T (default: 2048)")
+    command.add_argument("--batch", type=_positive, default=4, help="B, for a program (default: 4)")
+    command.add_argument("--steps", type=_positive, default=2048, help="T, for a program (default: 2048)")
     command.add_argument("--heads", type=_positive, default=4, help="the size of one batch axis (default: 4)")
-    command.add_argument("--seconds", type=float, default=0.5, help="how long to measure each figure (default: 0.5)")
+    command.add_argument("--seconds", type=float, default=1.0, help="how long to measure each figure (default: 1)")
+    command.add_argument("--zoo", action="store_true", help="a row for each program that comes with recc")
+    command.add_argument("--quick", action="store_true", help="short sequences, for a first look")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the figures in full to this file too")
+    command.add_argument("--write", type=Path, metavar="PAGE", help="write the tables into a page that has marks for them")
     command.set_defaults(command=act)
 
 

@@ -26,10 +26,18 @@ from recc.errors import InternalError, Refusal, Unsupported
 
 HEADER = Path(__file__).with_name("recc_math.h")
 
-_FLAGS = (
-    "-std=gnu11 -O3 -march=native -fPIC -shared -fvisibility=hidden -fopenmp-simd "
-    "-fno-math-errno -fno-trapping-math -ffp-contract=fast"
-).split()
+_FLAGS = [
+    "-std=gnu11",
+    "-O3",
+    "-march=native",
+    "-fPIC",
+    "-shared",
+    "-fvisibility=hidden",
+    "-fopenmp-simd",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=fast",
+]
 
 
 @dataclass(frozen=True)

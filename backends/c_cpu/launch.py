@@ -17,8 +17,8 @@ from recc.backends.c_cpu.kernel import emit
 from recc.backends.c_cpu.loops import Storage
 from recc.backends.c_cpu.spec import ArraySpec, Kernel, Specialisation
 from recc.forms.sequential import LANE, Sequential
+from recc.layout import Layout
 from recc.recurrence import Kind
-from recc.runtime.layout import Layout
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -151,7 +151,9 @@ def _segments(program: Program, layout: Layout, spec: ArraySpec) -> Array:
 def contiguous(array: Array, own: int) -> bool:
     """Whether the last `own` axes lie row by row without gaps."""
     expected = array.itemsize
-    for size, stride in zip(reversed(array.shape[array.ndim - own :]), reversed(array.strides[array.ndim - own :]), strict=True):
+    for size, stride in zip(
+        reversed(array.shape[array.ndim - own :]), reversed(array.strides[array.ndim - own :]), strict=True
+    ):
         if size != 1 and stride != expected:
             return False
         expected *= size
@@ -238,4 +240,13 @@ def default_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
-__all__ = ["Program", "Run", "contiguous", "default_threads", "run_backward", "run_forward", "saved_shapes", "specialise"]
+__all__ = [
+    "Program",
+    "Run",
+    "contiguous",
+    "default_threads",
+    "run_backward",
+    "run_forward",
+    "saved_shapes",
+    "specialise",
+]

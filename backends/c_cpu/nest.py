@@ -31,8 +31,8 @@ from recc.forms.block import (
     Value,
 )
 
-
 Item = Op | Store
+
 
 @dataclass
 class Leaf:
@@ -154,7 +154,9 @@ class Nest:
                 if name in where:
                     at, producer = where[name]
                     shared = axis is not None and nodes[at][0] == axis
-                    ok = shared and axis not in wide and ref.pointwise(axis or "") and axis not in self.reduced(producer)
+                    ok = (
+                        shared and axis not in wide and ref.pointwise(axis or "") and axis not in self.reduced(producer)
+                    )
                     lowest = max(lowest, at if ok else at + 1)
             if isinstance(item, Store) and item.overwrites:
                 for at, ref, wide in readers.get(item.overwrites, ()):

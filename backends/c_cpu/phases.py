@@ -15,7 +15,24 @@ from recc.forms.block import Block, Constant, Contract, Gather, Iota, Map, Op, R
 
 #: Scalar functions that are worth keeping the results of.
 HEAVY = frozenset(
-    "exp log log1p expm1 sigmoid log_sigmoid softplus tanh sin cos erf pow logaddexp div sqrt rsqrt".split()
+    [
+        "exp",
+        "log",
+        "log1p",
+        "expm1",
+        "sigmoid",
+        "log_sigmoid",
+        "softplus",
+        "tanh",
+        "sin",
+        "cos",
+        "erf",
+        "pow",
+        "logaddexp",
+        "div",
+        "sqrt",
+        "rsqrt",
+    ]
 )
 
 #: At most so many operations are repeated to avoid keeping one value.
@@ -95,7 +112,12 @@ class Phases:
     def _cost(self, value: Value, phase: int) -> int:
         """Operations to repeat a value in a phase."""
         op = self._source.get(value.name)
-        if not isinstance(op, Map) or not value.axes or self._own[value.name] == phase or (value.name, phase) in self._built:
+        if (
+            not isinstance(op, Map)
+            or not value.axes
+            or self._own[value.name] == phase
+            or (value.name, phase) in self._built
+        ):
             return 0
         if value.name in self._exact:
             return 0

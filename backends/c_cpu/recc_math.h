@@ -96,7 +96,7 @@ typedef uint64_t recc_ubits;
 #define RECC_RESCALE 0x1p54
 #define RECC_RESCALE_LOG2 54
 
-/* (exp(r) - 1 - r) / r^2 for |r| <= ln(2)/2, to 1.5e-18. */
+/* (exp(r) - 1 - r) / r^2 for |r| <= ln(2)/2, to 2.4e-18. */
 RECC_INLINE real recc_exp_tail(real r) {
     real p = 2.0914831351380410561e-9;
     p = p * r + 2.5105419192016336433e-8;

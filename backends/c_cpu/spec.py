@@ -9,7 +9,9 @@ from typing import Literal
 from recc.backends.c_cpu.loops import Storage
 from recc.forms.sequential import Sequential
 
-Purpose = Literal["in", "out", "initial", "final", "kept", "checkpoints", "d in", "d out", "d initial", "d final", "d kept"]
+Purpose = Literal[
+    "in", "out", "initial", "final", "kept", "checkpoints", "d in", "d out", "d initial", "d final", "d kept"
+]
 
 #: Bytes of carries that a backward pass keeps at a time: small enough for a second-level cache.
 _TAPE_BYTES = 512 * 1024

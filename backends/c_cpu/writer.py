@@ -107,7 +107,9 @@ class KernelWriter:
         const = "const " if array.purpose in ("in", "initial", "d out", "d final") else ""
         axes = ", ".join(array.axes)
         name = self._array_name(array)
-        return f"    RECC_ARRAY({const}{C_TYPE[array.storage]}, {name}, {i}); /* {array.purpose} {array.name}[{axes}] */"
+        return (
+            f"    RECC_ARRAY({const}{C_TYPE[array.storage]}, {name}, {i}); /* {array.purpose} {array.name}[{axes}] */"
+        )
 
 
 def comment_safe(text: str) -> str:

@@ -72,7 +72,7 @@ def _stage(rec: Recurrence, number: int, structure: Structure) -> Iterator[str]:
         yield f"  {number}. {names}: {'once for all steps' if once else str(structure)}"
         return
     yield f"  {number}. {names}, {_way(stage, rec.scan)}"
-    yield f"     {structure if not isinstance(structure, Nonlinear) else 'nonlinear'}"
+    yield f"     {str(structure).partition(':')[0] if isinstance(structure, Nonlinear) else structure}"
     yield f"     because {structure.reason}{_where(rec, structure.span)}"
     if isinstance(structure, Affine):
         yield from _affine(structure)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from math import inf, log
 
 from recc.errors import Refusal, Unsupported
-from recc.forms.block import Builder, Value
+from recc.forms.block import Value
+from recc.forms.builder import Builder
 from recc.recurrence import Along, Apply, Expr, Matrix, Number, Read, Recurrence, Reduce, Step
 
 

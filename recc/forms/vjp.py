@@ -12,7 +12,6 @@ from typing import Any
 from recc.forms.block import (
     Block,
     BlockError,
-    Builder,
     Contract,
     Cumulate,
     Gather,
@@ -27,6 +26,7 @@ from recc.forms.block import (
     Shift,
     Value,
 )
+from recc.forms.builder import Builder
 from recc.forms.vjp_rules import RULES, Local
 from recc.recurrence import Edge
 

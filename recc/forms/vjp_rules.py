@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf, pi, sqrt
 
-from recc.forms.block import Builder, Value
+from recc.forms.block import Value
+from recc.forms.builder import Builder
 
 
 @dataclass(frozen=True)

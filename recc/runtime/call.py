@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from recc.errors import UsageError
+from recc.layout import Layout
 from recc.recurrence import Kind, Recurrence
 from recc.runtime.host import check_dtype, dtype_name, is_torch, kind_of
-from recc.runtime.layout import Layout, describe, lay_out
+from recc.runtime.layout import describe, lay_out
 
 
 @dataclass
@@ -140,13 +141,13 @@ def _result(rec: Recurrence, arrays: Mapping[str, Any], compute: str) -> str:
 @cache
 def state_type(names: tuple[str, ...]) -> Any:
     """The named tuple of a program's states."""
-    return namedtuple("State", names)  # noqa: PYI024  # the fields are known at run time only
+    return namedtuple("State", names)  # the fields are known at run time only
 
 
 @cache
 def output_type(names: tuple[str, ...]) -> Any:
     """The named tuple of a program's outputs."""
-    return namedtuple("Outputs", names)  # noqa: PYI024  # the fields are known at run time only
+    return namedtuple("Outputs", names)  # the fields are known at run time only
 
 
 def state_names(rec: Recurrence) -> tuple[str, ...]:

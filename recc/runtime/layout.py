@@ -8,52 +8,11 @@ another input has more.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 
 from recc.errors import UsageError
-from recc.forms.sequential import LANE
+from recc.layout import LANE, Layout
 from recc.recurrence import Kind, Recurrence, Symbol
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The sizes of one call.
-
-    `extents` are the steps along each scan axis. `sizes` by root axis (with `lane`, if one is chosen); `batch` are the batch axes that remain; `starts`
-    and `lengths` give each sequence's first step and number of steps within its row; `rows` its row of
-    the batch. `lanes` are the arguments that have the lane axis, `None` if there is no lane.
-    """
-
-    batch_size: int
-    extents: tuple[int, ...]
-    batch: tuple[int, ...]
-    sizes: Mapping[str, int]
-    rows: tuple[int, ...]
-    starts: tuple[int, ...]
-    lengths: tuple[int, ...]
-    lanes: frozenset[str] | None
-    packed: bool
-
-    @property
-    def steps(self) -> int:
-        """T: all steps of a row."""
-        return prod(self.extents)
-
-    @property
-    def sequences(self) -> int:
-        """N: rows, or packed sequences."""
-        return len(self.rows)
-
-    @property
-    def items(self) -> int:
-        """Independent recurrences: sequences times batch elements."""
-        return len(self.rows) * prod(self.batch)
-
-    @property
-    def full_batch(self) -> tuple[int, ...]:
-        """The batch axes as the caller sees them, the lane included."""
-        return (*self.batch, self.sizes[LANE]) if self.lanes is not None else self.batch
 
 
 def leading(rec: Recurrence, symbol: Symbol) -> int:
@@ -90,7 +49,9 @@ def lay_out(
     _check_states(rec, states, sizes, batch, len(which))
     lanes: frozenset[str] | None = None
     if lane and batch and batch[-1] >= 4 and max(sizes.values(), default=1) < 8:
-        lanes = frozenset(n for n, shape in shapes.items() if _batch_shape(rec, rec.table[n], shape)[-1:] not in ((), (1,)))
+        lanes = frozenset(
+            n for n, shape in shapes.items() if _batch_shape(rec, rec.table[n], shape)[-1:] not in ((), (1,))
+        )
         sizes[LANE], batch = batch[-1], batch[:-1]
     return Layout(rows, extents, batch, sizes, which, starts, lengths, lanes, offsets is not None)
 
@@ -149,9 +110,7 @@ def _take(
         given.setdefault(root, who)
 
 
-def _time(
-    rec: Recurrence, shapes: Mapping[str, Sequence[int]], steps: int | None
-) -> tuple[int, tuple[int, ...]]:
+def _time(rec: Recurrence, shapes: Mapping[str, Sequence[int]], steps: int | None) -> tuple[int, tuple[int, ...]]:
     """B, and the steps along each scan axis."""
     rows, row_of, first = 1, "", ""
     extents = None if steps is None else (steps,)

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from recc.forms.sequential import Sequential, derive_sequential
+from recc.layout import Layout
 from recc.recurrence import Kind, Recurrence, Symbol
 from recc.runtime.host import Array, Host
-from recc.runtime.layout import Layout
 
 Compute = Literal["float32", "float64"]
 
@@ -77,8 +77,8 @@ class Native:
 
     def saved_shapes(self, layout: Layout, compute: Compute) -> dict[str, tuple[int, ...]]:
         """The arrays to pass as `saved`, by name, of the computing type."""
-        from recc.backends.c_cpu.spec import Specialisation
         from recc.backends.c_cpu.launch import saved_shapes
+        from recc.backends.c_cpu.spec import Specialisation
 
         return saved_shapes(Specialisation(self.form(layout.lanes), dict(layout.sizes), compute, {}), layout)
 

@@ -81,7 +81,7 @@ class Op:
         `state` is `None` before the first step.
         """
         rec = self.recurrence
-        if any(s.direction[0] == -1 for s in rec.stages if s.states) or not rec.slots and rec.states:
+        if any(s.direction[0] == -1 for s in rec.stages if s.states) or (not rec.slots and rec.states):
             raise Unsupported(
                 Refusal("step", "the recurrence does not run from left to right", "call the op as a whole")
             )

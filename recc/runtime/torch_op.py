@@ -15,9 +15,10 @@ import numpy as np
 import torch
 
 from recc.errors import Refusal, Unsupported
+from recc.layout import Layout
 from recc.recurrence import Kind, Recurrence, Symbol
 from recc.runtime.host import Host, to_host
-from recc.runtime.layout import Layout, lay_out
+from recc.runtime.layout import lay_out
 from recc.runtime.native import Native
 
 _PROGRAMS: dict[str, Native] = {}
@@ -257,7 +258,9 @@ def _backward(ctx: Any, grads: list[torch.Tensor | None]) -> tuple[Any, ...]:
 def _no_second_derivative(ctx: Any, *grads: Any) -> Any:
     what = "a second derivative through a compiled recurrence"
     raise Unsupported(
-        Refusal(what, "the emitted backward kernel has no derivative of its own", "differentiate the reference numerically")
+        Refusal(
+            what, "the emitted backward kernel has no derivative of its own", "differentiate the reference numerically"
+        )
     )
 
 

@@ -67,8 +67,18 @@ class Analysis:
     def show(self, expr: Expr) -> str:
         """An expression as the program has it, or as it could be written."""
         text = self.rec.source.slice(expr.span).strip()
-        text = " ".join(text.split()) if text else show_expr(expr, self.rec.scan)
+        text = _bare(" ".join(text.split())) if text else show_expr(expr, self.rec.scan)
         return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _bare(text: str) -> str:
+    """A text without the brackets around the whole of it."""
+    depth = 0
+    for k, c in enumerate(text):
+        depth += (c == "(") - (c == ")")
+        if depth == 0:
+            return text[1:-1] if text[0] == "(" and k == len(text) - 1 else text
+    return text
 
 
 class Decomposer:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from recc.diagnostics import NOWHERE, Span
-from recc.recurrence import Apply, Expr, Recurrence, Stage
+from recc.recurrence import Along, Apply, Expr, Matrix, Read, Recurrence, Reduce, Stage, walk
 from recc.structure.affine import Analysis, Decomposer, NotAffine
 from recc.structure.build import is_number
 from recc.structure.data import (
@@ -72,7 +72,22 @@ def _nonlinear(analysis: Analysis, failure: NotAffine) -> Nonlinear:
         target=holds[0] if holds else stage.equations[0],
         expr=failure.expr,
         notes=failure.notes,
+        elementwise=_elementwise(analysis),
     )
+
+
+def _elementwise(analysis: Analysis) -> bool:
+    """Whether no equation of the stage mixes elements of its states."""
+    rec = analysis.rec
+    axes = {frozenset(rec.table[name].axes) for name in analysis.stage.states}
+    for node in (n for name in analysis.stage.equations for n in walk(rec.equation[name].expr)):
+        if isinstance(node, Reduce | Matrix) and analysis.depends(node):
+            return False
+        if isinstance(node, Read) and node.name in analysis.targets:
+            own = tuple(Along(a) for a in rec.table[node.name].axes)
+            if node.index != own or frozenset(node.axes) not in axes:
+                return False
+    return len(axes) == 1
 
 
 def _affine(analysis: Analysis, by: Decomposer) -> Affine:

@@ -183,7 +183,11 @@ class Semiring(Affine):
 
 @dataclass(frozen=True, kw_only=True)
 class Nonlinear(Structure):
-    """The update is not affine in the states: `expr`, in the equation of `target`, is what is not."""
+    """The update is not affine in the states: `expr`, in the equation of `target`, is what is not.
+
+    `elementwise` says that each element of the states depends on the same element only, so that the
+    Jacobian is diagonal (or made of small blocks, for several states).
+    """
 
     target: str
     expr: Expr
@@ -191,7 +195,7 @@ class Nonlinear(Structure):
     elementwise: bool = False
 
     def __str__(self) -> str:
-        return f"nonlinear: {self.reason}"
+        return f"nonlinear{', elementwise' if self.elementwise else ''}: {self.reason}"
 
 
 def describe(kind: Kind, parts: Sequence[Part], rank: int) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from recc.forms.block import Block, Builder, Value
+from recc.forms.block import Block, Value
+from recc.forms.builder import Builder
 from recc.forms.interpret import interpret
 from recc.forms.verify import verify
 from recc.forms.vjp import vjp

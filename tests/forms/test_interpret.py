@@ -10,7 +10,8 @@ import pytest
 import scipy.linalg
 import scipy.special
 
-from recc.forms.block import MAP_ARITY, Builder, Value
+from recc.forms.block import MAP_ARITY, Value
+from recc.forms.builder import Builder
 from recc.forms.interpret import SCALAR, interpret
 from recc.forms.vjp import vjp
 from tests.forms.laws import SIZES, build

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from recc.forms.block import Builder, Value
+from recc.forms.block import Value
+from recc.forms.builder import Builder
 from recc.forms.interpret import interpret
 from recc.forms.verify import verify
 from recc.forms.vjp import vjp

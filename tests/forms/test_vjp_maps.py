@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import sympy
 
-from recc.forms.block import MAP_ARITY, Builder, Value
+from recc.forms.block import MAP_ARITY, Value
+from recc.forms.builder import Builder
 from recc.forms.interpret import interpret
 from recc.forms.vjp import vjp
 from recc.forms.vjp_rules import RULES

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recc.forms.block import BlockError, Builder, Value
+from recc.forms.block import BlockError, Value
+from recc.forms.builder import Builder
 from recc.forms.interpret import interpret
 from recc.forms.verify import verify
 from recc.forms.vjp import vjp

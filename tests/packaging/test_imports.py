@@ -22,6 +22,7 @@ LEVELS = (
     ("recc.show",),
     ("recc.check",),
     ("recc.structure",),
+    ("recc.layout",),
     ("recc.forms",),
     ("recc.backends",),
     ("recc.explain",),

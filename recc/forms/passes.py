@@ -1,0 +1,103 @@
+"""What the sequential form is made of: ports, carries, passes.
+
+See `recc.forms.sequential` for the law and for how a program becomes passes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from recc.forms.block import Block, BlockDtype
+from recc.forms.vjp import vjp
+from recc.layout import LANE
+from recc.recurrence import Recurrence
+
+Role = Literal["argument", "carry", "kept", "prologue", "clock", "output"]
+
+
+@dataclass(frozen=True)
+class Port:
+    """One real tensor that enters or leaves a Block, and what it is outside.
+
+    `value` is the Block's own name for it; `name` and `part` say which tensor of the program it is
+    (`part` is 0 for the real and 1 for the imaginary part, `complex` whether there are two).
+    `axes` are in memory order. `lags` are not empty where, over several scan axes, the tensor of another
+    step is read; `starts` then says from which end along each the tensor is computed.
+    """
+
+    value: str
+    role: Role
+    name: str
+    axes: tuple[str, ...]
+    dtype: BlockDtype = "real"
+    complex: bool = False
+    part: int = 0
+    lags: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Carry:
+    """What a loop hands from one step to the next: `symbol` as it was `depth` steps before.
+
+    `slot` says whether the caller sees it as part of the state.
+    """
+
+    name: str
+    symbol: str
+    depth: int
+    axes: tuple[str, ...]
+    complex: bool
+    slot: bool
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One loop over time, or one in another per scan axis. A direction is 1 (left to right) or -1.
+
+    The prologue Block has the parameters as inputs; its outputs are the prologue values that the step
+    reads and, as `init NAME`, the first value of each carry, or what a read of value NAME finds where it
+    leaves the ends at which a state starts.
+    """
+
+    directions: tuple[int, ...]
+    prologue: Block
+    step: Block
+    parameters: tuple[Port, ...]
+    reads: tuple[Port, ...]
+    writes: tuple[Port, ...]
+    carries: tuple[Carry, ...]
+
+    @cached_property
+    def step_vjp(self) -> Block:
+        """From cotangents of carries, outputs and kept values to those of everything the step reads."""
+        wanted = [p.value for p in self.reads if p.dtype == "real" and p.role != "clock"]
+        return vjp(self.step, wanted, [n for n, v in self.step.outputs if v.dtype == "real"], "step_vjp")
+
+    @cached_property
+    def prologue_vjp(self) -> Block:
+        """From cotangents of prologue values and first carries to those of the parameters."""
+        wanted = [p.value for p in self.parameters if p.dtype == "real"]
+        return vjp(self.prologue, wanted, [n for n, v in self.prologue.outputs if v.dtype == "real"], "prologue_vjp")
+
+    def __str__(self) -> str:
+        way = ", ".join("left to right" if d == 1 else "right to left" for d in self.directions)
+        carried = ", ".join(c.name for c in self.carries) or "nothing"
+        return f"pass {way}, carrying {carried}\n{self.prologue}\n{self.step}"
+
+
+@dataclass(frozen=True)
+class Sequential:
+    """The sequential form of a program. `lanes` are the arguments that have the `lane` axis."""
+
+    rec: Recurrence
+    passes: tuple[Pass, ...]
+    lanes: frozenset[str] | None
+
+    def __str__(self) -> str:
+        return "\n\n".join(str(p) for p in self.passes)
+
+
+__all__ = ["LANE", "Carry", "Pass", "Port", "Role", "Sequential"]
