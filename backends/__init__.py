@@ -1,0 +1,1 @@
+"""Backends: what turns forms into running code. See the folder of each."""

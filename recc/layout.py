@@ -14,7 +14,8 @@ LANE = "lane"
 class Layout:
     """The sizes of one call.
 
-    `extents` are the steps along each scan axis. `sizes` by root axis (with `lane`, if one is chosen); `batch` are the batch axes that remain; `starts`
+    `extents` are the steps along each scan axis. `sizes` by root axis (with `lane`, if one is chosen);
+    `batch` are the batch axes that remain; `starts`
     and `lengths` give each sequence's first step and number of steps within its row; `rows` its row of
     the batch. `lanes` are the arguments that have the lane axis, `None` if there is no lane.
     """

@@ -54,7 +54,7 @@ def read(text_or_path: str | Path) -> Source:
 
 
 def check_source(source: Source) -> tuple[Recurrence, ...]:
-    """text ─parse─▶ Syntax ─check─▶ Recurrence, for every recurrence of a text. Raises `SourceError`."""
+    """Every recurrence of a text: text ─parse─▶ Syntax ─check─▶ Recurrence. Raises `SourceError`."""
     from recc.check import check
     from recc.parse import parse
 

@@ -156,6 +156,7 @@ class Read(Expr):
 
     @property
     def children(self) -> tuple[Expr, ...]:
+        """The expressions directly below."""
         return tuple(i.expr for i in self.index if isinstance(i, At))
 
 
@@ -172,6 +173,7 @@ class Apply(Expr):
 
     @property
     def children(self) -> tuple[Expr, ...]:
+        """The expressions directly below."""
         return self.args
 
 
@@ -188,6 +190,7 @@ class Reduce(Expr):
 
     @property
     def children(self) -> tuple[Expr, ...]:
+        """The expressions directly below."""
         return (self.arg,)
 
 
@@ -206,6 +209,7 @@ class Matrix(Expr):
 
     @property
     def children(self) -> tuple[Expr, ...]:
+        """The expressions directly below."""
         return self.args
 
 

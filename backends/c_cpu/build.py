@@ -158,10 +158,10 @@ def _compile(compiler: Compiler, source: str, text: Path, library: Path) -> None
             dump = text.with_suffix(".failed.c")
             dump.write_text(source + "\n/* " + " ".join(command) + "\n" + done.stderr.replace("*/", "* /") + " */\n")
             raise InternalError(f"the C compiler rejected emitted code:\n{done.stderr.strip()[:2000]}", str(dump))
-        os.replace(work / text.name, text)
+        (work / text.name).replace(text)
         if not (text.parent / HEADER.name).exists() or (text.parent / HEADER.name).read_text() != HEADER.read_text():
-            os.replace(work / HEADER.name, text.parent / HEADER.name)
-        os.replace(work / library.name, library)
+            (work / HEADER.name).replace(text.parent / HEADER.name)
+        (work / library.name).replace(library)
 
 
 def _load(library: Path) -> Function:

@@ -36,68 +36,12 @@ C_TYPE: Mapping[str, str] = {
 }  # fmt: skip
 
 _KEYWORDS = frozenset(
-    [
-        "auto",
-        "break",
-        "case",
-        "char",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "extern",
-        "float",
-        "for",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "typedef",
-        "union",
-        "unsigned",
-        "void",
-        "volatile",
-        "while",
-        "real",
-        "main",
-        "exp",
-        "log",
-        "sin",
-        "cos",
-        "tanh",
-        "erf",
-        "floor",
-        "abs",
-        "sqrt",
-        "pow",
-        "item",
-        "first",
-        "last",
-        "length",
-        "extent",
-        "begin",
-        "end",
-        "scratch",
-        "arrays",
-        "NULL",
-        "t",
-        "s",
-        "T",
-        "I",
-    ]
+    (
+        "auto break case char const continue default do double else enum extern float for goto if inline int "
+        "long register restrict return short signed sizeof static struct switch typedef union unsigned void "
+        "volatile while real main exp log sin cos tanh erf floor abs sqrt pow item first last length extent "
+        "begin end scratch arrays NULL t s T I "
+    ).split()
 )
 
 
@@ -166,6 +110,7 @@ class Names:
         self.given: dict[str, str] = {}
 
     def __call__(self, name: str) -> str:
+        """The identifier of a name; always the same."""
         if name not in self.given:
             clean = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
             if not clean or clean[0].isdigit() or clean.startswith(("recc_", "_")):

@@ -15,24 +15,7 @@ from recc.forms.block import Block, Constant, Contract, Gather, Iota, Map, Op, R
 
 #: Scalar functions that are worth keeping the results of.
 HEAVY = frozenset(
-    [
-        "exp",
-        "log",
-        "log1p",
-        "expm1",
-        "sigmoid",
-        "log_sigmoid",
-        "softplus",
-        "tanh",
-        "sin",
-        "cos",
-        "erf",
-        "pow",
-        "logaddexp",
-        "div",
-        "sqrt",
-        "rsqrt",
-    ]
+    ("exp log log1p expm1 sigmoid log_sigmoid softplus tanh sin cos erf pow logaddexp div sqrt rsqrt").split()
 )
 
 #: At most so many operations are repeated to avoid keeping one value.
@@ -144,7 +127,7 @@ class Phases:
         out = op.out
         if out.name in self.of:
             out = Value(f"{out.name}_in_{phase}", out.axes, out.dtype)
-        made = replace(op, out=out, **changes)  # type: ignore[arg-type]  # the fields of the same class
+        made = replace(op, out=out, **changes)
         self.ops.append(made)
         self.of[out.name] = phase
         self.defined[out.name] = made

@@ -253,8 +253,6 @@ class Lowering:
 
     def _same(self, args: list[Value]) -> list[Value]:
         """The arguments in one dtype: integers stay integers, anything else becomes real."""
-        if all(v.dtype == "bool" for v in args):
-            return args if len(args) == 2 else args
         if all(v.dtype != "real" for v in args):
             return args
         return [self.real(v) for v in args]

@@ -39,6 +39,7 @@ class PassBuilder:
         self._in_prologue = Lowering(self.rec, self.prologue, self._resolve_fixed, self._clock, lambda _: None)
 
     def build(self) -> Pass:
+        """The pass, with everything that later passes asked to be kept."""
         carries = self._carries()
         for carry in carries:
             self._carry_input(carry)

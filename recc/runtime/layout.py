@@ -8,6 +8,7 @@ another input has more.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from math import prod
 
 from recc.errors import UsageError
@@ -113,7 +114,7 @@ def _take(
 def _time(rec: Recurrence, shapes: Mapping[str, Sequence[int]], steps: int | None) -> tuple[int, tuple[int, ...]]:
     """B, and the steps along each scan axis."""
     rows, row_of, first = 1, "", ""
-    extents = None if steps is None else (steps,)
+    extents: tuple[int, ...] | None = None if steps is None else (steps,)
     count = len(rec.scan)
     for symbol in rec.of_kind(Kind.INPUT):
         b, own = shapes[symbol.name][0], tuple(shapes[symbol.name][1 : 1 + count])
@@ -122,7 +123,7 @@ def _time(rec: Recurrence, shapes: Mapping[str, Sequence[int]], steps: int | Non
         if own != extents:
             said = f"as argument {first!r} has" if first else "as `steps` says"
             along = "T" if count == 1 else ", ".join(rec.scan)
-            expected, actual = (" × ".join(map(str, e)) for e in (extents, own))
+            expected, actual = " × ".join(map(str, extents)), " × ".join(map(str, own))
             raise UsageError(f"argument {symbol.name!r}", f"{expected} steps along {along}, {said}", f"{actual} steps")
         if b != 1 and rows not in (1, b):
             expected = f"B = {rows} (or 1), as argument {row_of!r} has"
@@ -166,7 +167,7 @@ def _packed(offsets: Sequence[int], rows: int, length: int) -> tuple[tuple[int, 
     if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != length:
         expected = f"N+1 offsets from 0 to T = {length}"
         raise UsageError("cu_seqlens", expected, f"{list(offsets[:8])}{'…' if len(offsets) > 8 else ''}")
-    lengths = tuple(b - a for a, b in zip(offsets, offsets[1:], strict=False))
+    lengths = tuple(b - a for a, b in pairwise(offsets))
     if any(n < 0 for n in lengths):
         raise UsageError("cu_seqlens", "offsets that do not decrease", f"{list(offsets[:8])}")
     return (0,) * len(lengths), tuple(offsets[:-1]), lengths

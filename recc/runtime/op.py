@@ -144,7 +144,7 @@ class Op:
                 raise UsageError("sizes", f"axes among {', '.join(rec.axis) or 'none'}", f"{name!r}")
             table[rec.axis[name].size_of] = size
         storage = {s.name: _default_storage(s, dtype) for s in (*rec.arguments, *rec.outputs)}
-        spec = Specialisation(self._native.form(None), table, dtype, storage)  # type: ignore[arg-type]
+        spec = Specialisation(self._native.form(None), table, dtype, storage)
         return {way: emit(spec, way).source for way in ("forward", "backward")}  # type: ignore[arg-type]
 
     @property

@@ -24,7 +24,7 @@ from recc.runtime.native import Native
 _PROGRAMS: dict[str, Native] = {}
 
 # The plain library interface: `torch.library.custom_op` would import torch's compiler on the first call.
-_LIBRARY = torch.library.Library("recc", "DEF")
+_LIBRARY: Any = torch.library.Library("recc", "DEF")  # type: ignore[no-untyped-call]  # torch has no types here
 _LIBRARY.define(
     "forward(Tensor[] args, Tensor[] states, Tensor clock, str given, int[]? offsets, str key, str result, "
     "int steps, bool save) -> Tensor[]"
@@ -241,7 +241,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[torch.Tensor]) -> Non
 def _backward(ctx: Any, grads: list[torch.Tensor | None]) -> tuple[Any, ...]:
     given, offsets, key, result, steps = ctx.rest
     rec = _PROGRAMS[key].rec
-    n_args, n_states, n_saved = ctx.parts
+    n_args, n_states, _ = ctx.parts
     tensors = list(ctx.saved_tensors)
     args, tensors = tensors[:n_args], tensors[n_args:]
     states, tensors = tensors[:n_states], tensors[n_states:]

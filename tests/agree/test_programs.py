@@ -19,9 +19,11 @@ NAMES = list(programs())
 
 @cache
 def _drawn(name: str) -> tuple[Shapes, Arrays, Arrays]:
+    """Arrays whose elements float32 can hold, so that both precisions are given the same numbers."""
     program = programs()[name]
     shapes = program.shapes(heads=(2,))
-    return shapes, *program.draw(shapes)
+    arguments, initial = program.draw(shapes)
+    return shapes, _rounded(arguments, np.float64), _rounded(initial, np.float64)
 
 
 @cache
@@ -69,14 +71,19 @@ def test_kernels_in_float32(name: str) -> None:
     program = programs()[name]
     shapes, arguments, initial = _drawn(name)
     values, expected, weights = _expected(name)
-    leaves, states = tensors(_rounded(arguments)), tensors(_rounded(initial))
+    leaves, states = tensors(_rounded(arguments, np.float32)), tensors(_rounded(initial, np.float32))
     found, gradients = by_kernels(program, leaves, states, weights, steps=program.steps(shapes))
     agree(found, values, tolerance("float32", shapes.steps[0]), "values")
     agree(gradients, expected, tolerance("float32", shapes.steps[0], gradient=True), "gradients")
 
 
-def _rounded(arrays: Arrays) -> Arrays:
-    kinds = {"f": np.float32, "c": np.complex64}
-    return {n: v.astype(kinds.get(v.dtype.kind, v.dtype)) for n, v in arrays.items()}
+def _rounded(arrays: Arrays, dtype: Any) -> Arrays:
+    """Arrays with the values of float32 in a given type."""
+    found = {}
+    for name, value in arrays.items():
+        narrow = {"f": np.float32, "c": np.complex64}.get(value.dtype.kind, value.dtype)
+        wide = {"f": dtype, "c": np.result_type(dtype, np.complex64)}.get(value.dtype.kind, value.dtype)
+        found[name] = value.astype(narrow).astype(wide)
+    return found
 
 

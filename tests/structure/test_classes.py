@@ -152,7 +152,7 @@ GROUPS: dict[str, tuple[str, list[str]]] = {
         SPACE.format(edge=""),
         [
             "g[t] = w * h[t-1]\n h[t] = h[t-1] + u[t] - g[t, x+1, c]",
-            "g[t] = h[t-1] + u[t]\n h[t] = 0.5 * h[t-1] + u[t] - g[t, x+1, c]",
+            "g[t] = h[t-1] + u[t]\n h[t] = h[t-1] + u[t] - g[t, x+1, c]",
         ],
     ),
 }  # fmt: skip
@@ -243,7 +243,7 @@ recurrence plane over r, c
         ("m[t] = max(a[t] - b[t], max(m[t-1], b[t]))", "max-plus, identity, constant, real"),
         (
             "m[t] = where(b[t] > 0, max(a[t], m[t-1]), a[t])",
-            "max-plus, diagonal over d, varying in time, real, with resets",
+            "max-plus, diagonal over d, varying in time, real, coefficient in (-inf, 0], with resets",
         ),
         ("m[t] = min(a[t] + m[t-1], b[t])", "min-plus, diagonal over d, varying in time, real"),
         ("m[t] = logaddexp(a[t] + m[t-1], b[t])", "log-sum-exp, diagonal over d, varying in time, real"),
