@@ -159,7 +159,7 @@ def _bench(command: argparse.ArgumentParser) -> None:
     command.add_argument("--zoo", action="store_true", help="a row for each program that comes with recc")
     command.add_argument("--quick", action="store_true", help="short sequences, for a first look")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the figures in full to this file too")
-    command.add_argument("--write", type=Path, metavar="PAGE", help="write the tables into a page that has marks for them")
+    command.add_argument("--write", type=Path, metavar="PAGE", help="write the tables into a page with marks")
     command.set_defaults(command=act)
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from recc.backends.c_cpu.loops import C_TYPE, Names, Storage
 from recc.backends.c_cpu.spec import ArraySpec, Purpose, Specialisation
+from recc.recurrence import Kind
 
 
 @dataclass
@@ -43,7 +44,7 @@ class KernelWriter:
         key = (purpose, name, 0)
         if key not in self.arrays:
             storage: Storage = "real"
-            if purpose in ("in", "out", "d in", "d out"):
+            if purpose in ("in", "out", "d out") or (purpose == "d in" and self._written_once(name)):
                 storage = self.spec.storage[name]
             size = self.spec.count(axes) * (2 if is_complex else 1)
             self.arrays[key] = ArraySpec(purpose, name, axes, storage, is_complex, 0, size, zeroed)
@@ -96,6 +97,12 @@ class KernelWriter:
         lines += ["    (void)arrays, (void)item, (void)length, (void)first, (void)extent, (void)scratch;"]
         lines += [*self.prelude.values(), *self.body, "}", "", *_RUN.splitlines()]
         return "\n".join(lines) + "\n"
+
+    def _written_once(self, name: str) -> bool:
+        """Whether no gradient is ever added to what is stored: then it may have the argument's own type."""
+        rec, passes = self.spec.form.rec, self.spec.form.passes
+        reads = [p for loop in passes for p in loop.reads if p.role == "argument" and (p.name, p.part) == (name, 0)]
+        return rec.table[name].kind is Kind.INPUT and len(reads) == 1
 
     def _array_name(self, array: ArraySpec) -> str:
         if array.purpose == "checkpoints":

@@ -19,7 +19,7 @@ _FORWARD, _BACKWARD = 3, 5
 
 
 def elementwise(seconds: float, shrink: int = 1) -> Table:
-    """h = a h + x against `torch.add` on the same arrays."""
+    """The recurrence h = a h + x against `torch.add` on the same arrays."""
     op = program("elementwise")
     shapes = Shapes({"d": 512}, (4096 // shrink,), 4)
     arguments = draw(op, shapes)
@@ -32,7 +32,8 @@ def elementwise(seconds: float, shrink: int = 1) -> Table:
         return op(**of)  # type: ignore[no-any-return]  # an op gives what its program says
 
     both = both_ways(ours, leaves, weight)
-    apart = [rel_rms(p.numpy(), q.numpy()) for p, q in zip(both(), both_ways(elementwise_loop, leaves, weight)(), strict=True)]
+    loop = both_ways(elementwise_loop, leaves, weight)
+    apart = [rel_rms(p.numpy(), q.numpy()) for p, q in zip(both(), loop(), strict=True)]
     times = race(
         {
             "recc, forward": only_forward(ours, arguments),
@@ -43,18 +44,17 @@ def elementwise(seconds: float, shrink: int = 1) -> Table:
         seconds,
     )
     fresh, reused = times["torch.add, new output"], times["torch.add, out="]
-    moved = (_FORWARD + _BACKWARD) / _FORWARD
+    arrays = _FORWARD + _BACKWARD
     rows: list[tuple[Cell, ...]] = []
     for name, timing in times.items():
-        share = moved if "backward" in name else 1.0
+        share = arrays / _FORWARD if "backward" in name else 1.0
         rows.append((*_timed(name, timing), _ratio(timing, fresh, share), _ratio(timing, reused, share)))
     return Table(
         f"Elementwise, h = a h + x · {_shown(shapes)}",
         (*_COLUMNS, "× add, new output", "× add, out="),
         tuple(rows),
         (
-            f"forward + backward is divided by {_FORWARD + _BACKWARD}/{_FORWARD} of the time of torch.add: it has to move "
-            f"{_FORWARD + _BACKWARD} arrays where torch.add moves {_FORWARD}",
+            f"forward + backward moves {arrays} arrays and torch.add {_FORWARD}: × {arrays}/{_FORWARD}",
             f"apart from the step loop in torch: output {apart[0]:.1e}, gradients {max(apart[1:]):.1e}",
         ),
     )

@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ from recc.bench.report import Cell, Table
 from recc.errors import InternalError
 from recc.fuzz import Shapes
 from recc.recurrence import Kind
+from recc.runtime.layout import lay_out
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _MIB = 1 << 20
+
+Found = dict[str, int] | None
 
 #: Program, title, sizes of axes, B, T, heads.
 _CASES: tuple[tuple[str, str, dict[str, int], int, int, tuple[int, ...]], ...] = (
@@ -46,23 +50,23 @@ def memory(shrink: int = 1) -> Table:
     columns = ("MiB", "inputs", "outputs", "gradients", "checkpoints", "sum", "peak", "peak ÷ sum")
     notes = (
         "outputs: with the final states; gradients: of the output (given) and of every argument",
-        "peak: growth of resident memory from before the arguments exist to the highest point of a forward and backward run",
+        "peak: how far resident memory grows, from before the arguments exist to the highest point of both directions",
     )
     return Table("Peak memory of forward + backward, float32", columns, tuple(rows), notes)
 
 
-def _child(name: str, sizes: Mapping[str, int], batch: int, steps: int, heads: tuple[int, ...]) -> dict[str, int] | None:
+def _child(name: str, sizes: Mapping[str, int], batch: int, steps: int, heads: tuple[int, ...]) -> Found:
     given = json.dumps({"name": name, "sizes": dict(sizes), "batch": batch, "steps": steps, "heads": heads})
     done = subprocess.run(
         [sys.executable, "-m", "recc.bench.memory", given], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise InternalError(f"measuring memory failed:\n{done.stderr.strip()[-2000:]}")
-    found: dict[str, int] | None = json.loads(done.stdout)
+    found: Found = json.loads(done.stdout)
     return found
 
 
-def measure(name: str, sizes: Mapping[str, int], batch: int, steps: int, heads: tuple[int, ...]) -> dict[str, int] | None:
+def measure(name: str, sizes: Mapping[str, int], batch: int, steps: int, heads: tuple[int, ...]) -> Found:
     """Bytes by purpose, and the growth of this process's resident memory at its highest. `None` off Linux."""
     if not _CLEAR.exists():
         return None
@@ -93,19 +97,13 @@ def _run(op: Any, shapes: Shapes) -> dict[str, int]:
 
 def checkpoint_bytes(op: Any, shapes: Shapes) -> int:
     """What the op says that it keeps for the backward pass beside arguments and outputs."""
-    from math import prod
-
-    from recc.runtime.layout import lay_out
-
     rec = op.recurrence
     lead = {s.name: (shapes.batch, *shapes.steps, *shapes.heads) if s.kind is Kind.INPUT else () for s in rec.arguments}
     layout = lay_out(rec, {s.name: (*lead[s.name], *shapes.of(rec, s.axes)) for s in rec.arguments}, {})
-    return sum(4 * prod(shape) for shape in op._native.saved_shapes(layout, "float32").values())
+    return sum(4 * prod(shape) for shape in op._native.saved_shapes(layout, "float32", frozenset()).values())
 
 
 def _state_bytes(op: Any, shapes: Shapes) -> int:
-    from math import prod
-
     rec = op.recurrence
     return sum(4 * shapes.batch * prod(shapes.heads) * prod(shapes.of(rec, slot.axes)) for slot in rec.slots)
 
@@ -124,7 +122,9 @@ def _status(field: str) -> int:
 def main(given: str) -> None:
     """Prints the figures of one case as JSON."""
     case = json.loads(given)
-    print(json.dumps(measure(case["name"], case["sizes"], case["batch"], case["steps"], tuple(case["heads"]))))
+    sys.stdout.write(
+        json.dumps(measure(case["name"], case["sizes"], case["batch"], case["steps"], tuple(case["heads"])))
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,23 +13,34 @@ from torch import Tensor
 
 from recc.bench.report import Cell, Table
 from recc.bench.timing import Run, Timing, race
-from recc.errors import ReccError
 from recc.fuzz import Shapes, draw_arguments
 from recc.recurrence import Recurrence
 
 #: The reference runs at most so many steps: it is some thousand times slower.
 _REFERENCE_STEPS = 64
+_REFERENCE, _BOTH = "NumPy reference", "forward + backward"
 
 
-def measure(op: Any, shapes: Shapes, seconds: float) -> Table:
+@dataclass(frozen=True)
+class Figures:
+    """Times by name of the run; the bytes that each direction moves; the shapes that the reference ran with."""
+
+    times: Mapping[str, Timing]
+    moved: Mapping[str, int]
+    short: Shapes
+
+    def ratio(self, way: str) -> float:
+        """A direction's time as a multiple of `torch.add` moving as many bytes."""
+        return self.times[way].median / self.times[f"torch.add, {way}"].median
+
+
+def measure(op: Any, shapes: Shapes, seconds: float) -> Figures:
     """Forward, and forward with backward, in float32 on arguments drawn from the domains."""
     rec = op.recurrence
     drawn = draw_arguments(rec, shapes, np.random.default_rng(0), dtype=np.float32)
     arguments = {n: torch.from_numpy(np.ascontiguousarray(v)) for n, v in drawn.items()}
     leaves = {n: t.clone().requires_grad_(t.is_floating_point() or t.is_complex()) for n, t in arguments.items()}
     smooth = [t for t in leaves.values() if t.requires_grad]
-    with torch.no_grad():
-        outputs = _several(op(**arguments))
     short = Shapes(shapes.sizes, tuple(min(n, _REFERENCE_STEPS) for n in shapes.steps), shapes.batch, shapes.heads)
     few = draw_arguments(rec, short, np.random.default_rng(0))
 
@@ -35,86 +48,79 @@ def measure(op: Any, shapes: Shapes, seconds: float) -> Table:
         with torch.no_grad():
             return _several(op(**arguments))
 
-    moved = {"forward": _bytes([*arguments.values(), *outputs])}
+    outputs = forward()
     runs: dict[str, Run] = {"forward": forward}
-    if both := _both(op, leaves, smooth, outputs):
+    moved = {"forward": _bytes([*arguments.values(), *outputs])}
+    both = _both(op, leaves, smooth, outputs)
+    if both is not None:
         # Inputs are read in both directions; outputs and gradients of inputs are written, gradients of outputs read.
-        moved["forward + backward"] = 2 * _bytes(arguments.values()) + 2 * _bytes(outputs) + _bytes(smooth)
-        runs["forward + backward"] = both
-    yardsticks = {f"torch.add {name}": add_moving(count) for name, count in moved.items()}
+        moved[_BOTH] = 2 * _bytes(arguments.values()) + 2 * _bytes(outputs) + _bytes(smooth)
+        runs[_BOTH] = both
+    yardsticks = {f"torch.add, {name}": _add_moving(count) for name, count in moved.items()}
     times = race({**runs, **yardsticks}, seconds)
-    times["NumPy reference"] = race({"reference": lambda: op.reference(**few)}, 0.0, 1)["reference"]
-    return _table(rec, shapes, short, times, moved)
+    times[_REFERENCE] = race({_REFERENCE: lambda: op.reference(**few)}, 0.0, 1)[_REFERENCE]
+    return Figures(times, moved, short)
 
 
-def add_moving(count: int) -> Run:
+def table(rec: Recurrence, shapes: Shapes, figures: Figures) -> Table:
+    """The figures of one program."""
+    rows: list[tuple[Cell, ...]] = []
+    for name, timing in figures.times.items():
+        way = name.removeprefix("torch.add, ")
+        ran = figures.short if name == _REFERENCE else shapes
+        rate = ran.batch * prod(ran.steps) / timing.median if way == name else None
+        count = figures.moved.get(way)
+        size, speed = (None, None) if count is None else (count / (1 << 20), count / timing.median / 1e9)
+        title = f"{name} (T {_times(ran.steps)})" if name == _REFERENCE else name
+        ratio = figures.ratio(name) if name in figures.moved else None
+        rows.append((title, timing.median * 1e3, timing.least * 1e3, rate, size, speed, ratio))
+    axes = [f"{a.upper()} {n}" for a, n in shapes.sizes.items()]
+    heads = [f"H {n}" for n in shapes.heads]
+    shown = ", ".join([f"B {shapes.batch}", f"T {_times(shapes.steps)}", *heads, *axes, "float32"])
+    columns = ("", "median ms", "least ms", "tokens/s", "MiB moved", "GB/s", "× torch.add")
+    note = "MiB moved: arguments, outputs and gradients, each once in each direction that needs it"
+    return Table(f"{rec.name} · {shown}", columns, tuple(rows), (note,))
+
+
+def summary(rec: Recurrence, shapes: Shapes, figures: Figures) -> tuple[Cell, ...]:
+    """A row about one program of many: milliseconds and multiples of `torch.add` in each direction."""
+    row: list[Cell] = [rec.name, ", ".join(f"{a} {n}" for a, n in shapes.sizes.items()) or "scalars"]
+    for way in ("forward", _BOTH):
+        there = way in figures.moved
+        row += [figures.times[way].median * 1e3, figures.ratio(way)] if there else [None, None]
+    return tuple(row)
+
+
+def _add_moving(count: int) -> Run:
     """A `torch.add` into a new array that moves as many bytes: two thirds read, one third written."""
     a, b = torch.ones(max(1, count // 12)), torch.ones(max(1, count // 12))
     return lambda: torch.add(a, b)
 
 
-def _both(op: Any, leaves: Mapping[str, Tensor], smooth: list[Tensor], outputs: list[Tensor]) -> Callable[[], Any] | None:
+def _both(op: Any, leaves: Mapping[str, Tensor], smooth: list[Tensor], outputs: list[Tensor]) -> Run | None:
     """A run in both directions; `None` for a program that has no gradient."""
     live = [i for i, o in enumerate(_several(op(**leaves))) if o.requires_grad]
     if not live:
         return None
     weights = [torch.ones_like(outputs[i]) for i in live]
 
-    def go() -> Any:
+    def go() -> object:
         found = _several(op(**leaves))
         return torch.autograd.grad([found[i] for i in live], smooth, weights, allow_unused=True)
 
     return go
 
 
-def _table(
-    rec: Recurrence, shapes: Shapes, short: Shapes, times: Mapping[str, Timing], moved: Mapping[str, int]
-) -> Table:
-    rows: list[tuple[Cell, ...]] = []
-    for name, timing in times.items():
-        reference = name == "NumPy reference"
-        tokens = (short if reference else shapes).batch * _product((short if reference else shapes).steps)
-        count = moved.get(name.removeprefix("torch.add "))
-        rate = None if name.startswith("torch.add") else tokens / timing.median
-        bandwidth = None if count is None else count / timing.median / 1e9
-        ratio = timing.median / times[f"torch.add {name}"].median if name in moved else None
-        title = f"{name} ({' × '.join(map(str, short.steps))} steps)" if reference else name
-        mib = None if count is None else count / (1 << 20)
-        rows.append((title, timing.median * 1e3, timing.least * 1e3, rate, mib, bandwidth, ratio))
-    axes = [f"{a.upper()} {n}" for a, n in shapes.sizes.items()]
-    heads = [f"H {n}" for n in shapes.heads]
-    shown = ", ".join([f"B {shapes.batch}", f"T {' × '.join(map(str, shapes.steps))}", *heads, *axes, "float32"])
-    columns = ("", "median ms", "least ms", "tokens/s", "MiB moved", "GB/s", "× torch.add")
-    note = "MiB moved: arguments, outputs and gradients, each once in each direction that needs it"
-    return Table(f"{rec.name} · {shown}", columns, tuple(rows), (note,))
-
-
-def summary(op: Any, shapes: Shapes, seconds: float) -> tuple[Cell, ...]:
-    """A row about one program of many: milliseconds and multiples of `torch.add`, or why there are none."""
-    name = op.recurrence.name
-    try:
-        rows = measure(op, shapes, seconds).data()["rows"]
-    except ReccError as refused:
-        return name, str(refused).splitlines()[0], None, None, None, None
-    table = {row[""]: row for row in rows}  # type: ignore[attr-defined]  # a list of rows by column
-    axes = ", ".join(f"{a} {n}" for a, n in shapes.sizes.items()) or "scalars"
-    found = [table.get(way, {}).get(column) for way in ("forward", "forward + backward") for column in ("median ms", "× torch.add")]
-    return name, axes, *found
-
-
-def _product(steps: tuple[int, ...]) -> int:
-    total = 1
-    for n in steps:
-        total *= n
-    return total
-
-
 def _several(result: Any) -> list[Tensor]:
     return list(result) if isinstance(result, tuple) else [result]
 
 
-def _bytes(tensors: Any) -> int:
+def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
-__all__ = ["add_moving", "measure", "summary"]
+def _times(steps: tuple[int, ...]) -> str:
+    return " × ".join(map(str, steps))
+
+
+__all__ = ["Figures", "measure", "summary", "table"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from recc import zoo
 from recc.commands.cores import share_cores
 from recc.commands.programs import compiled, parse_sizes
 from recc.errors import ReccError, UsageError
+from recc.recurrence import Recurrence
 
 _ZOO_COLUMNS = ("", "sizes", "forward ms", "× torch.add", "forward + backward ms", "× torch.add, both")
 
@@ -31,22 +33,24 @@ def bench(options: argparse.Namespace) -> None:
 
 
 def _program(options: argparse.Namespace, sizes: Mapping[str, int]) -> None:
-    from recc.bench.program import measure
+    from recc.bench.program import measure, table
 
-    op, _ = compiled(options.file, options.name, options.backend, options.form)
-    _finish(options, [measure(op, _shapes(op, options, sizes), options.seconds)])
+    op, rec = compiled(options.file, options.name, options.backend, options.form)
+    shapes = _shapes(rec, options, sizes)
+    _finish(options, [table(rec, shapes, measure(op, shapes, options.seconds))])
 
 
 def _zoo(options: argparse.Namespace) -> None:
-    from recc.bench.program import summary
+    from recc.bench.program import measure, summary
     from recc.bench.report import Table
 
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for name in zoo.names():
-        print(f"{name} …", flush=True)
+        print(f"{name} …", file=sys.stderr, flush=True)
         try:
-            op, _ = compiled(name, None, "auto", "auto")
-            rows.append(summary(op, _shapes(op, options, {}), options.seconds))
+            op, rec = compiled(name, None, "auto", "auto")
+            shapes = _shapes(rec, options, {})
+            rows.append(summary(rec, shapes, measure(op, shapes, options.seconds)))
         except ReccError as refused:
             rows.append((name, str(refused).splitlines()[0], None, None, None, None))
     shown = f"B {options.batch}, T {options.steps}, {options.heads} heads, float32"
@@ -83,11 +87,10 @@ def _keep(options: argparse.Namespace, facts: Mapping[str, object], tables: list
         write_block(options.write, facts, tables, " ".join(w for w in words if w))
 
 
-def _shapes(op: Any, options: argparse.Namespace, sizes: Mapping[str, int]) -> Any:
+def _shapes(rec: Recurrence, options: argparse.Namespace, sizes: Mapping[str, int]) -> Any:
     from recc.demo.layer import choose_sizes
     from recc.fuzz import Shapes
 
-    rec = op.recurrence
     chosen = choose_sizes(rec, 64 * options.heads, sizes).axes
     # Over several scan axes, about as many steps in all.
     side = max(1, round(options.steps ** (1 / len(rec.scan))))

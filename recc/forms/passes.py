@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from recc.forms.block import Block, BlockDtype
+from recc.forms.block import Block, BlockDtype, Op
 from recc.forms.vjp import vjp
 from recc.layout import LANE
 from recc.recurrence import Recurrence
@@ -100,4 +100,35 @@ class Sequential:
         return "\n\n".join(str(p) for p in self.passes)
 
 
-__all__ = ["LANE", "Carry", "Pass", "Port", "Role", "Sequential"]
+def free_axes(form: Sequential) -> set[str]:
+    """The axes along which no element of any tensor meets another, so that they could be batch axes.
+
+    Such an axis is the first of every output, carry and kept value, and of every argument that has it;
+    no operation sums, shifts, renames or counts along it; no other axis shares its size.
+    """
+    found = {a.name for a in form.rec.axes if a.name == a.size_of}
+    found -= {a.size_of for a in form.rec.axes if a.name != a.size_of}
+    for loop in form.passes:
+        for op in (*loop.step.ops, *loop.prologue.ops):
+            found -= _bound(op)
+        for port in (*loop.parameters, *loop.reads, *loop.writes):
+            if port.role == "argument":
+                found -= set(port.axes[1:])
+            elif port.role in ("carry", "kept", "output"):
+                found &= set(port.axes[:1])
+    return found
+
+
+def _bound(op: Op) -> set[str]:
+    """The axes along which an operation does more than follow its own position."""
+    axes: set[str] = set()
+    for name in ("axis", "row", "col", "rows", "cols"):
+        if isinstance(value := getattr(op, name, None), str):
+            axes.add(value)
+    axes.update(getattr(op, "over", ()))
+    for pair in getattr(op, "names", ()):
+        axes.update(pair)
+    return axes
+
+
+__all__ = ["LANE", "Carry", "Pass", "Port", "Role", "Sequential", "free_axes"]

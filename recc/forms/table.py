@@ -46,9 +46,7 @@ def _refusal(form: str, found: Sequence[Structure]) -> Refusal:
     if form == "newton" and all(isinstance(s, Affine) for s in with_states):
         return Refusal(what, "every update is affine, so there is nothing to linearise", _INSTEAD)
     shown = "; ".join(f"{', '.join(s.stage.states)}: {_kind(s)}" for s in with_states)
-    return Refusal(
-        what, f"recc derives only the sequential form so far; the structure would allow it ({shown})", _INSTEAD
-    )
+    return Refusal(what, f"not derived yet, although the structure allows it ({shown})", _INSTEAD)
 
 
 def _forbids(form: str, structure: Structure) -> str:

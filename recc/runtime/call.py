@@ -94,7 +94,7 @@ def _array(rec: Recurrence, name: str, value: Any, torch: bool, compute: str) ->
         import torch as framework
 
         value = framework.as_tensor(np.asarray(value))
-    elif not torch and not (hasattr(value, "dtype") and hasattr(value, "strides")):
+    elif not torch and not isinstance(value, np.ndarray):
         value = np.asarray(value)
     if torch and value.device.type != "cpu":
         expected = "a tensor on the CPU"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
 from recc.forms.sequential import Sequential, derive_sequential
 from recc.layout import Layout
-from recc.recurrence import Kind, Recurrence, Symbol
+from recc.recurrence import Kind, Recurrence, Slot, Symbol
 from recc.runtime.host import Array, Host
+from recc.runtime.tiles import Tiles, choose_tiles
 
 Compute = Literal["float32", "float64"]
 
@@ -25,7 +27,12 @@ class Native:
 
     rec: Recurrence
     _programs: dict[object, Any] = field(default_factory=dict)
+    _tiles: dict[object, Tiles | None] = field(default_factory=dict)
     _forms: dict[frozenset[str] | None, Sequential] = field(default_factory=dict)
+
+    @cached_property
+    def _slots(self) -> dict[str, Slot]:
+        return {slot.name: slot for slot in self.rec.slots}
 
     def form(self, lanes: frozenset[str] | None) -> Sequential:
         """The sequential form for a choice of lane."""
@@ -65,22 +72,31 @@ class Native:
         """Fills `outputs`, `final` and `saved` (what a backward run needs; empty if there will be none)."""
         from recc.backends.c_cpu.launch import Run, run_forward
 
-        program = self.program(layout, compute, storage_of(arguments, outputs))
+        storage = storage_of(arguments, outputs)
+        tiles = self.tiles(layout, halves(storage))
         run = Run()
-        self._put_inputs(run, layout, arguments, initial, compute)
-        for name, host in outputs.items():
-            run.put("out", name, one_time(host.array, layout))
-        for name, host in final.items():
-            run.put("final", name, host.array)
+        self._put_inputs(run, layout, tiles, arguments, initial, compute)
+        self._put(run, "out", tiles, {n: one_time(h.array, layout) for n, h in outputs.items()})
+        self._put(run, "final", tiles, {n: h.array for n, h in final.items()})
         _put_saved(run, saved)
-        run_forward(program, layout, run, first, threads)
+        layout = tiles.layout(layout) if tiles else layout
+        run_forward(self.program(layout, compute, storage), layout, run, first, threads)
 
-    def saved_shapes(self, layout: Layout, compute: Compute) -> dict[str, tuple[int, ...]]:
-        """The arrays to pass as `saved`, by name, of the computing type."""
+    def saved_shapes(self, layout: Layout, compute: Compute, narrow: frozenset[str]) -> dict[str, tuple[int, ...]]:
+        """The arrays to pass as `saved`, by name, of the computing type. `narrow` are the 16-bit arguments."""
         from recc.backends.c_cpu.launch import saved_shapes
         from recc.backends.c_cpu.spec import Specialisation
 
+        tiles = self.tiles(layout, narrow)
+        layout = tiles.layout(layout) if tiles else layout
         return saved_shapes(Specialisation(self.form(layout.lanes), dict(layout.sizes), compute, {}), layout)
+
+    def tiles(self, layout: Layout, narrow: frozenset[str]) -> Tiles | None:
+        """The split of an axis into items, by program and sizes alone."""
+        key = (tuple(sorted(layout.sizes.items())), layout.lanes, narrow)
+        if key not in self._tiles:
+            self._tiles[key] = choose_tiles(self.form(layout.lanes), layout, narrow)
+        return self._tiles[key]
 
     def backward(
         self,
@@ -99,30 +115,50 @@ class Native:
         """Fills `d_initial`; gives gradients of arguments at full shape, batch axes not summed."""
         from recc.backends.c_cpu.launch import Run, run_backward
 
-        program = self.program(layout, compute, storage)
+        tiles = self.tiles(layout, halves(storage))
         run = Run()
-        self._put_inputs(run, layout, arguments, initial, compute)
+        self._put_inputs(run, layout, tiles, arguments, initial, compute)
         _put_saved(run, saved)
-        for name, host in d_outputs.items():
-            run.put("d out", name, one_time(host.array, layout))
+        self._put(run, "d out", tiles, {n: one_time(h.array, layout) for n, h in d_outputs.items()})
         for purpose, table in (("d final", d_final), ("d initial", d_initial)):
-            for name, host in table.items():
-                run.put(purpose, name, host.array)
-        run_backward(program, layout, run, first, threads)
-        return {key[1]: array for key, array in run.arrays.items() if key[0] == "d in"}
+            self._put(run, purpose, tiles, {n: h.array for n, h in table.items()})
+        layout = tiles.layout(layout) if tiles else layout
+        run_backward(self.program(layout, compute, storage), layout, run, first, threads)
+        found = {key[1]: array for key, array in run.arrays.items() if key[0] == "d in"}
+        if tiles is None:
+            return found
+        table = self.rec.table
+        return {n: tiles.join(a, table[n].axes, table[n].dtype == "complex") for n, a in found.items()}
 
     def _put_inputs(
-        self, run: Any, layout: Layout, arguments: Mapping[str, Host], initial: Mapping[str, Host], compute: Compute
+        self,
+        run: Any,
+        layout: Layout,
+        tiles: Tiles | None,
+        arguments: Mapping[str, Host],
+        initial: Mapping[str, Host],
+        compute: Compute,
     ) -> None:
-        for symbol in self.rec.arguments:
-            run.put("in", symbol.name, arrange(symbol, arguments[symbol.name], layout))
-        for name, host in initial.items():
-            run.put("initial", name, np.ascontiguousarray(host.array, compute))
+        self._put(run, "in", tiles, {s.name: arrange(s, arguments[s.name], layout) for s in self.rec.arguments})
+        self._put(run, "initial", tiles, {n: np.ascontiguousarray(h.array, compute) for n, h in initial.items()})
+
+    def _put(self, run: Any, purpose: str, tiles: Tiles | None, arrays: Mapping[str, Array]) -> None:
+        """Hands arrays to a run, each split into tiles if the call is."""
+        for name, array in arrays.items():
+            if tiles is not None:
+                owner = self._slots[name] if name in self._slots else self.rec.table[name]
+                array = tiles.split(array, owner.axes, owner.dtype == "complex")
+            run.put(purpose, name, array)
 
 
 def storage_of(arguments: Mapping[str, Host], outputs: Mapping[str, Host]) -> dict[str, str]:
     """The element type of every argument and output."""
     return {name: host.storage for name, host in (*arguments.items(), *outputs.items())}
+
+
+def halves(storage: Mapping[str, str]) -> frozenset[str]:
+    """The tensors in a 16-bit type."""
+    return frozenset(n for n, s in storage.items() if s in ("float16", "bfloat16"))
 
 
 def arrange(symbol: Symbol, host: Host, layout: Layout) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -132,7 +132,9 @@ class Op:
             return "\n".join(found.values())
         return "\n".join(self.emit().values())
 
-    def emit(self, sizes: Mapping[str, int] | None = None, dtype: str = "float32") -> dict[str, str]:
+    def emit(
+        self, sizes: Mapping[str, int] | None = None, dtype: Literal["float32", "float64"] = "float32"
+    ) -> dict[str, str]:
         """The emitted kernels, `forward` and `backward`, for given sizes of axes (16 where none is given)."""
         from recc.backends.c_cpu.kernel import emit
         from recc.backends.c_cpu.spec import Specialisation
@@ -143,9 +145,9 @@ class Op:
             if name not in rec.axis:
                 raise UsageError("sizes", f"axes among {', '.join(rec.axis) or 'none'}", f"{name!r}")
             table[rec.axis[name].size_of] = size
-        storage = {s.name: _default_storage(s, dtype) for s in (*rec.arguments, *rec.outputs)}
+        storage: Any = {s.name: _default_storage(s, dtype) for s in (*rec.arguments, *rec.outputs)}
         spec = Specialisation(self._native.form(None), table, dtype, storage)
-        return {way: emit(spec, way).source for way in ("forward", "backward")}  # type: ignore[arg-type]
+        return {"forward": emit(spec, "forward").source, "backward": emit(spec, "backward").source}
 
     @property
     def structure(self) -> Any:

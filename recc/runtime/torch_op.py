@@ -92,12 +92,16 @@ class _Frame:
         """What a backward run needs, in a fixed order."""
         if not save:
             return []
-        shapes = self.native.saved_shapes(self.layout, self.compute_name)
+        shapes = self._saved_shapes()
         return [torch.empty(shape, dtype=self.compute) for shape in shapes.values()]
 
     def saved_names(self) -> list[str]:
         """The names of the saved tensors."""
-        return list(self.native.saved_shapes(self.layout, self.compute_name))
+        return list(self._saved_shapes())
+
+    def _saved_shapes(self) -> dict[str, tuple[int, ...]]:
+        narrow = frozenset(n for n, t in self.args.items() if t.dtype in (torch.float16, torch.bfloat16))
+        return self.native.saved_shapes(self.layout, self.compute_name, narrow)
 
 
 def _clock(clock: torch.Tensor) -> Any:
@@ -216,7 +220,8 @@ def _summed(frame: _Frame, symbol: Symbol, raw: Any) -> torch.Tensor:
     own = len(symbol.axes) + (1 if lay.lanes is not None and symbol.name in lay.lanes else 0)
     lead = 2 if symbol.kind is Kind.INPUT else 1
     shape = list(argument.shape)
-    if lay.lanes is not None and symbol.name not in lay.lanes and len(shape) - (lead - 1) - own > 0:
+    before = lead if symbol.kind is Kind.INPUT else 0
+    if lay.lanes is not None and symbol.name not in lay.lanes and len(shape) - before - own > 0:
         shape = shape[: len(shape) - own - 1] + shape[len(shape) - own :]
     padded = [1] * (full.ndim - len(shape)) + shape
     if symbol.kind is Kind.INPUT:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from recc.recurrence import Along, Apply, Expr, Kind, Number, Read, Reduce
@@ -85,7 +85,7 @@ class Sizes:
             return _reduction(expr.fn, self.of(expr.arg))
         if isinstance(expr, Apply):
             if expr.fn == "abs":
-                return _abs(self.of(expr.args[0]))
+                return replace(_abs(self.of(expr.args[0])), modulus=False)
             if expr.fn == "mul" and expr.args[0] == expr.args[1]:
                 square = _abs(self.of(expr.args[0]))
                 return _mul(square, square)

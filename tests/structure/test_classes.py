@@ -63,7 +63,11 @@ GROUPS: dict[str, tuple[str, list[str]]] = {
     ),
     "nothing is kept, constant, real": (
         DIAGONAL,
-        ["h[t] = x[t] + h[t-1] * a[t] - a[t] * h[t-1]", "h[t] = 0 * h[t-1] + x[t]", "h[t] = x[t] + h[t-1] - w[t]\n w[t] = h[t-1]"],
+        [
+            "h[t] = x[t] + h[t-1] * a[t] - a[t] * h[t-1]",
+            "h[t] = 0 * h[t-1] + x[t]",
+            "h[t] = x[t] + h[t-1] - w[t]\n w[t] = h[t-1]",
+        ],
     ),
     "scalar, order 3, constant, real": (
         DIAGONAL,
@@ -75,9 +79,9 @@ GROUPS: dict[str, tuple[str, list[str]]] = {
             "S[t] = S[t-1] + b[t] * k[t] * (v[t] - sum[i](k[t] * S[t-1]))",
             "S[t] = S[t-1] - sum[l](b[t] * k[t] * k[t, l] * S[t-1, l, j]) + b[t] * k[t] * v[t]",
             "r[t] = sum[i](k[t] * S[t-1])\n e[t] = v[t] - r[t]\n S[t] = S[t-1] + b[t] * k[t] * e[t]",
-            "def erase(m, key, c) = m - c * key * sum[i](key * m)\n S[t] = erase(S[t-1], k[t], b[t]) + b[t] * k[t] * v[t]",
+            "def rid(m, key, c) = m - c * key * sum[i](key * m)\n S[t] = rid(S[t-1], k[t], b[t]) + b[t] * k[t] * v[t]",
             "S[t] = S[t-1] - b[t] * (k[t] * sum[i](k[t] * S[t-1]) - k[t] * v[t])",
-            "S[t] = S[t-1] - k[t] * sum[i](b[t] * k[t] * S[t-1]) / 2 - b[t] / 2 * k[t] * sum[l](S[t-1, l, j] * k[t, l])",
+            "e[t] = sum[l](k[t, l] * S[t-1, l, j])\n S[t] = S[t-1] - k[t] * (sum[i](k[t] * S[t-1]) + e[t]) * b[t] / 2",
         ],
     ),
     "scalar + rank 1 along i, from the left, varying in time, real, coefficient in (0, 1]": (
@@ -94,7 +98,7 @@ GROUPS: dict[str, tuple[str, list[str]]] = {
     "identity + rank 2 along i, from the left, varying in time, real": (
         MATRIX,
         [
-            "M[t] = S[t-1] - b[t] * k[t] * sum[i](k[t] * S[t-1])\n S[t] = M[t] - q[t] * sum[i](q[t] * M[t]) + k[t] * v[t]",
+            "M[t] = S[t-1] - b[t] * k[t] * sum[i](k[t] * S[t-1])\n S[t] = M[t] - q[t] * sum[i](q[t] * M[t])",
             "S[t] = S[t-1] + sum[l]((q[t] * k[t, l] + k[t] * q[t, l]) * S[t-1, l, j]) + k[t] * v[t]",
         ],
     ),
@@ -155,7 +159,7 @@ GROUPS: dict[str, tuple[str, list[str]]] = {
             "g[t] = h[t-1] + u[t]\n h[t] = h[t-1] + u[t] - g[t, x+1, c]",
         ],
     ),
-}  # fmt: skip
+}
 CASES = [
     pytest.param(expected, head, update, id=f"{expected.split(',')[0]}: {update[:40]}")
     for expected, (head, updates) in GROUPS.items()
@@ -258,8 +262,8 @@ recurrence plane over r, c
     ],
 )
 def test_semirings(update: str, expected: str) -> None:
-    text = f"recurrence r(d)\n    input a[d], b[d]\n    state m[d]\n    {update}\n    output y[t] = m[t] + 0 * (a[t] + b[t])\n"
-    assert str(affine(text)) == f"affine: {expected}"
+    head = "recurrence r(d)\n    input a[d], b[d]\n    state m[d]\n    output y[t] = m[t] + 0 * (a[t] + b[t])\n"
+    assert str(affine(f"{head}    {update}\n")) == f"affine: {expected}"
 
 
 @pytest.mark.parametrize("reduction", ["max", "min", "logsumexp"])

@@ -121,7 +121,7 @@ def test_large_programs_stay_small() -> None:
     )
     assert found.kind == "diagonal"
     deep = "h[t-1]"
-    for k in range(80):
+    for k in range(1, 80):
         deep = f"(b[t] - {k} * c[t] * {deep})"
     assert affine(
         f"recurrence r(d)\n    input b[d] in [0, 1], c[d] in [0, 0.001]\n    state h[d]\n"

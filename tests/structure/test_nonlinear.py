@@ -12,20 +12,68 @@ TAIL = "\n    output y[t] = h[t] + g[t] + 0 * (x[t] + x[t, k[t]] + sum[e](W))\n"
 LINEAR = "\n    g[t] = 0.5 * g[t-1] + h[t-1]"
 
 CASES = {
-    "tanh": ("h[t] = x[t] + tanh(h[t-1] + g[t-1])", "tanh(h[t-1] + g[t-1])", "`tanh` of `h[t-1] + g[t-1]`, which depends on the state"),
-    "product": ("h[t] = 0.5 * h[t-1] * g[t-1]", "0.5 * h[t-1] * g[t-1]", "`0.5 * h[t-1]` times `g[t-1]`: both depend on the state"),
-    "square": ("h[t] = x[t] - h[t-1] * h[t-1] + g[t-1]", "h[t-1] * h[t-1]", "`h[t-1]` times `h[t-1]`: both depend on the state"),
+    "tanh": (
+        "h[t] = x[t] + tanh(h[t-1] + g[t-1])",
+        "tanh(h[t-1] + g[t-1])",
+        "`tanh` of `h[t-1] + g[t-1]`, which depends on the state",
+    ),
+    "product": (
+        "h[t] = 0.5 * h[t-1] * g[t-1]",
+        "0.5 * h[t-1] * g[t-1]",
+        "`0.5 * h[t-1]` times `g[t-1]`: both depend on the state",
+    ),
+    "square": (
+        "h[t] = x[t] - h[t-1] * h[t-1] + g[t-1]",
+        "h[t-1] * h[t-1]",
+        "`h[t-1]` times `h[t-1]`: both depend on the state",
+    ),
     "power": ("h[t] = h[t-1] ** 2 + g[t-1]", "h[t-1] ** 2", "`**` of `h[t-1]`, which depends on the state"),
-    "quotient": ("h[t] = x[t] / (1 + h[t-1]) + g[t-1]", "x[t] / (1 + h[t-1])", "divides by `1 + h[t-1]`, which depends on the state"),
-    "condition": ("h[t] = where(h[t-1] > 1, 0, g[t-1])", "where(h[t-1] > 1, 0, g[t-1])", "the condition of `where` depends on the state"),
-    "norm": ("h[t] = x[t] + norm[d](h[t-1] + g[t-1])", "norm[d](h[t-1] + g[t-1])", "`norm` of `h[t-1] + g[t-1]`, which depends on the state"),
-    "softmax": ("h[t] = softmax[d](h[t-1]) + g[t-1]", "softmax[d](h[t-1])", "`softmax` of `h[t-1]`, which depends on the state"),
-    "maximum of a tanh": ("h[t] = max(x[t], tanh(h[t-1])) + g[t-1]", "tanh(h[t-1])", "`tanh` of `h[t-1]`, which depends on the state"),
-    "gather": ("h[t] = x[t, floor(h[t-1, 0]) > 0] + g[t-1]", "x[t, floor(h[t-1, 0]) > 0]", "`x` is read at an index that depends on the state"),
-    "intermediate": ("a[t] = sigmoid(h[t-1])\n    h[t] = a[t] * g[t-1]", "sigmoid(h[t-1])", "`sigmoid` of `h[t-1]`, which depends on the state"),
-    "gate from both": ("a[t] = x[t] + h[t-1]\n    h[t] = a[t] * g[t-1]", "a[t] * g[t-1]", "`a[t]` times `g[t-1]`: both depend on the state"),
-    "surrogate": ("h[t] = g[t-1] - surrogate(h[t-1] - 1, x[t])", "surrogate(h[t-1] - 1, x[t])", "`surrogate` has a gradient of its own for something that depends on the state"),
-}  # fmt: skip
+    "quotient": (
+        "h[t] = x[t] / (1 + h[t-1]) + g[t-1]",
+        "x[t] / (1 + h[t-1])",
+        "divides by `1 + h[t-1]`, which depends on the state",
+    ),
+    "condition": (
+        "h[t] = where(h[t-1] > 1, 0, g[t-1])",
+        "where(h[t-1] > 1, 0, g[t-1])",
+        "the condition of `where` depends on the state",
+    ),
+    "norm": (
+        "h[t] = x[t] + norm[d](h[t-1] + g[t-1])",
+        "norm[d](h[t-1] + g[t-1])",
+        "`norm` of `h[t-1] + g[t-1]`, which depends on the state",
+    ),
+    "softmax": (
+        "h[t] = softmax[d](h[t-1]) + g[t-1]",
+        "softmax[d](h[t-1])",
+        "`softmax` of `h[t-1]`, which depends on the state",
+    ),
+    "maximum of a tanh": (
+        "h[t] = max(x[t], tanh(h[t-1])) + g[t-1]",
+        "tanh(h[t-1])",
+        "`tanh` of `h[t-1]`, which depends on the state",
+    ),
+    "gather": (
+        "h[t] = x[t, floor(h[t-1, 0]) > 0] + g[t-1]",
+        "x[t, floor(h[t-1, 0]) > 0]",
+        "`x` is read at an index that depends on the state",
+    ),
+    "intermediate": (
+        "a[t] = sigmoid(h[t-1])\n    h[t] = a[t] * g[t-1]",
+        "sigmoid(h[t-1])",
+        "`sigmoid` of `h[t-1]`, which depends on the state",
+    ),
+    "gate from both": (
+        "a[t] = x[t] + h[t-1]\n    h[t] = a[t] * g[t-1]",
+        "a[t] * g[t-1]",
+        "`a[t]` times `g[t-1]`: both depend on the state",
+    ),
+    "surrogate": (
+        "h[t] = g[t-1] - surrogate(h[t-1] - 1, x[t])",
+        "surrogate(h[t-1] - 1, x[t])",
+        "`surrogate` has a gradient of its own for something that depends on the state",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CASES)
