@@ -1,12 +1,15 @@
 """Builds emitted C with the system's compiler, keeps the results, and loads them.
 
 A kernel's file is named after a hash of everything that it depends on: its text, the header, the flags,
-the compiler and the processor. `RECC_CACHE` is the folder (default `~/.cache/recc`); `RECC_CC` is the
-compiler; `RECC_OVERRIDE=DIR` loads `DIR/<name>.c`, a hand-edited copy, in place of the emitted text.
+the compiler and the processor. `RECC_CACHE` is the folder (default `~/.cache/recc`; if that cannot be written,
+a passing folder, with a warning); `RECC_CC` is the compiler; `RECC_OVERRIDE=DIR` loads `DIR/<name>.c`, a
+hand-edited copy, in place of the emitted text.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import ctypes
 import hashlib
 import importlib.util
@@ -17,12 +20,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from recc.errors import InternalError, Refusal, Unsupported
+from recc.errors import InternalError, Refusal, Unsupported, UsageError
 
 HEADER = Path(__file__).with_name("recc_math.h")
 
@@ -38,6 +42,15 @@ _FLAGS = [
     "-fno-trapping-math",
     "-ffp-contract=fast",
 ]
+
+
+_WAYS_OUT = (
+    "install gcc or clang with the headers of the C library, by the system's package manager, or "
+    "`pip install recc-lang[cc]`, which brings a compiler along; backend='numpy', the reference, runs without one"
+)
+
+#: What any C compiler can build.
+_LEAST = "#include <math.h>\n#include <stdint.h>\n#include <string.h>\ndouble least(double x) { return floor(x); }\n"
 
 
 @dataclass(frozen=True)
@@ -62,34 +75,48 @@ def no_compiler() -> Refusal:
     return Refusal(
         "backend 'c'",
         "no C compiler was found (looked for RECC_CC, CC, cc, gcc, clang and the ziglang package)",
-        "install gcc or clang with the system's package manager, or `pip install recc-lang[cc]`, which brings a "
-        "compiler along; backend='numpy', the reference, runs without one",
+        _WAYS_OUT,
     )
 
 
-@cache
 def find_compiler() -> Compiler | None:
-    """The first compiler that answers: `RECC_CC`, `CC`, cc, gcc, clang, then the ziglang package."""
-    named = [shlex.split(os.environ[v]) for v in ("RECC_CC", "CC") if os.environ.get(v)]
-    for command in [*named, ["cc"], ["gcc"], ["clang"]]:
-        if command and shutil.which(command[0]):
-            version = _version(command)
-            if version is not None:
-                return Compiler(tuple(command), version)
-    if importlib.util.find_spec("ziglang") is not None:
-        command = [sys.executable, "-m", "ziglang", "cc"]
-        version = _version(command)
-        if version is not None:
-            return Compiler((sys.executable, "-m", "ziglang", "cc"), version)
+    """The first compiler that answers: `RECC_CC`, `CC`, cc, gcc, clang, then the ziglang package.
+
+    Raises `UsageError` if `RECC_CC` is set and does not answer: what is asked for by name is not replaced.
+    """
+    return _find(os.environ.get("RECC_CC", ""), os.environ.get("CC", ""), os.environ.get("PATH", ""))
+
+
+@cache
+def _find(named: str, usual: str, path: str) -> Compiler | None:
+    if named:
+        found = _ask(_words(named), path)
+        if found is None:
+            actual = f"{named!r}, which does not answer to --version"
+            raise UsageError("RECC_CC", "the command of a C compiler", actual, "correct it, or unset it")
+        return found
+    zig = [sys.executable, "-m", "ziglang", "cc"] if importlib.util.find_spec("ziglang") is not None else []
+    for command in (_words(usual), ["cc"], ["gcc"], ["clang"], zig):
+        if (found := _ask(command, path)) is not None:
+            return found
     return None
 
 
-def _version(command: list[str]) -> str | None:
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:  # a quotation mark without its partner
+        return []
+
+
+def _ask(command: list[str], path: str) -> Compiler | None:
+    if not command or shutil.which(command[0], path=path or None) is None:
+        return None
     try:
         done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout if done.returncode == 0 else None
+    return Compiler(tuple(command), done.stdout) if done.returncode == 0 else None
 
 
 @cache
@@ -104,11 +131,42 @@ def _processor() -> str:
 
 
 def cache_folder() -> Path:
-    """Where built kernels are kept."""
+    """Where built kernels are kept: `RECC_CACHE`, or `recc` in the user's cache. It may not exist yet."""
     named = os.environ.get("RECC_CACHE")
-    base = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recc"
-    base.mkdir(parents=True, exist_ok=True)
-    return base
+    if named:
+        return Path(named)
+    usual = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(usual) if usual else Path.home() / ".cache") / "recc"
+    except RuntimeError:  # a user without a home
+        return _passing_folder("the user has no home folder")
+
+
+def _writable_folder(folder: Path) -> Path:
+    """The folder, made if need be; or a passing one with a warning. Raises `UsageError` for one set by `RECC_CACHE`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as problem:
+        reason = f"{folder}: {problem.strerror}"
+        if os.environ.get("RECC_CACHE"):
+            raise UsageError("RECC_CACHE", "a folder that can be written", reason) from None
+        return _passing_folder(reason)
+
+
+@cache
+def _passing_folder(reason: str) -> Path:
+    """A folder that goes when this process ends."""
+    warnings.warn(
+        f"recc keeps built kernels for this process only, because it cannot write them ({reason}); "
+        "set RECC_CACHE to a folder that can be written",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    folder = tempfile.mkdtemp(prefix="recc-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 Function = Callable[..., None]
@@ -125,43 +183,89 @@ class Library:
 def build(source: str, label: str) -> Library:
     """Builds (or finds) and loads a kernel.
 
-    Raises `Unsupported` without a compiler, `InternalError` if the compiler rejects the text.
+    Raises `Unsupported` without a compiler that works, `InternalError` if one that works rejects the text,
+    `UsageError` for settings (`RECC_CC`, `RECC_CACHE`, `RECC_OVERRIDE`) that cannot be.
     """
     compiler = find_compiler()
     if compiler is None:
         raise Unsupported(no_compiler())
-    header = HEADER.read_text()
-    parts = (source, header, " ".join(compiler.flags), compiler.version, _processor())
-    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    name = f"{label}_{digest}"
-    override = os.environ.get("RECC_OVERRIDE")
-    if override and (edited := Path(override) / f"{name}.c").exists():
+    parts = (source, HEADER.read_text(), " ".join([*compiler.command, *compiler.flags]), compiler.version, _processor())
+    name = f"{label}_{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}"
+    edited = _edited(name)
+    if edited is not None:
         source = edited.read_text()
         name = f"{name}_{hashlib.sha256(source.encode()).hexdigest()[:8]}"
     folder = cache_folder()
-    library = folder / f"{name}.so"
-    text = folder / f"{name}.c"
-    if not library.exists() or not text.exists():
-        _compile(compiler, source, text, library)
-    return Library(text, _load(library))
+    if (folder / f"{name}.so").exists() and (folder / f"{name}.c").exists():
+        with contextlib.suppress(OSError):  # a library that does not load is built again
+            return Library(folder / f"{name}.c", _load(folder / f"{name}.so"))
+    folder = _writable_folder(folder)
+    text, library = folder / f"{name}.c", folder / f"{name}.so"
+    _compile(compiler, source, text, library, edited)
+    try:
+        return Library(text, _load(library))
+    except OSError as problem:
+        hint = "set RECC_CACHE to a folder on a file system that allows programs to run"
+        raise UsageError("the cache of kernels", "a folder to load libraries from", str(problem), hint) from None
 
 
-def _compile(compiler: Compiler, source: str, text: Path, library: Path) -> None:
+def _edited(name: str) -> Path | None:
+    """The hand-edited text of a kernel, if there is one. Raises `UsageError` if `RECC_OVERRIDE` is no folder."""
+    folder = os.environ.get("RECC_OVERRIDE")
+    if not folder:
+        return None
+    if not Path(folder).is_dir():
+        raise UsageError("RECC_OVERRIDE", "a folder with edited kernels", f"{folder!r}, which is none")
+    path = Path(folder) / f"{name}.c"
+    return path if path.exists() else None
+
+
+def _compile(compiler: Compiler, source: str, text: Path, library: Path, edited: Path | None) -> None:
     """Compiles beside the cache and moves the result in, so that no half-written file is ever loaded."""
     with tempfile.TemporaryDirectory(dir=text.parent) as folder:
         work = Path(folder)
-        (work / text.name).write_text(source)
         shutil.copy(HEADER, work / HEADER.name)
-        command = [*compiler.command, *compiler.flags, text.name, "-o", library.name, "-lm"]
-        done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
+        said = _cc(compiler, work, source, text.name, library.name)
+        if said is not None:
+            if edited is not None:
+                raise UsageError(f"the edited kernel {edited}", "C that compiles", f"\n{said}")
+            _blame_compiler(compiler, work)
             dump = text.with_suffix(".failed.c")
-            dump.write_text(source + "\n/* " + " ".join(command) + "\n" + done.stderr.replace("*/", "* /") + " */\n")
-            raise InternalError(f"the C compiler rejected emitted code:\n{done.stderr.strip()[:2000]}", str(dump))
+            comment = f"{' '.join(compiler.command)}\n{said}".replace("*/", "* /")
+            dump.write_text(f"{source}\n/* {comment} */\n")
+            raise InternalError(f"the C compiler rejected emitted code:\n{said}", str(dump))
         (work / text.name).replace(text)
         if not (text.parent / HEADER.name).exists() or (text.parent / HEADER.name).read_text() != HEADER.read_text():
             (work / HEADER.name).replace(text.parent / HEADER.name)
         (work / library.name).replace(library)
+
+
+def _cc(compiler: Compiler, work: Path, source: str, text: str, library: str) -> str | None:
+    """Compiles in a folder. Gives what the compiler said if there is no library afterwards."""
+    (work / text).write_text(source)
+    command = [*compiler.command, *compiler.flags, text, "-o", library, "-lm"]
+    try:
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True, errors="replace", check=False)
+    except OSError as problem:
+        return str(problem)
+    if done.returncode == 0 and (work / library).exists():
+        return None
+    return done.stderr.strip()[:2000] or f"status {done.returncode} and no word"
+
+
+def _blame_compiler(compiler: Compiler, work: Path) -> None:
+    """Raises `UsageError` or `Unsupported` if the compiler cannot build even the least library.
+
+    What is missing then is on the machine, most often the headers of the C library.
+    """
+    said = _cc(compiler, work, _LEAST, "least.c", "least.so")
+    if said is None:
+        return
+    command = " ".join(compiler.command)
+    reason = f"the C compiler `{command}` cannot build a library: {said.splitlines()[0]}"
+    if os.environ.get("RECC_CC"):
+        raise UsageError("RECC_CC", "a C compiler that works", reason)
+    raise Unsupported(Refusal("backend 'c'", reason, _WAYS_OUT))
 
 
 def _load(library: Path) -> Function:

@@ -50,6 +50,10 @@ class PassWriter:
         stores: list[Store] = []
         memory = {p.value: self.argument(p, "in", stepped=False) for p in self.loop.parameters}
         for name, value in block.outputs:
+            given = memory.get(value.name)
+            if given is not None and not name.startswith("init ") and not self._needs_copy(given):
+                self.fixed[name] = given  # a parameter as it lies
+                continue
             label = name
             if name.startswith("init "):
                 if self.grid:

@@ -40,7 +40,7 @@ def lay_out(
     batch = _batch(rec, shapes)
     starts: tuple[int, ...]
     if offsets is None:
-        count = max(rows, _states_rows(states))
+        count = max(shape[0] for shape in states.values()) if states and rows == 1 else rows
         which, starts, lengths = tuple(range(count)), (0,) * count, (length,) * count
         rows = count
     else:
@@ -155,10 +155,6 @@ def _batch(rec: Recurrence, shapes: Mapping[str, Sequence[int]]) -> tuple[int, .
                 raise UsageError(f"argument {symbol.name!r}", expected, f"{own} (shape {shape})", hint)
             batch[-i], owner[-i] = size, symbol.name
     return tuple(batch)
-
-
-def _states_rows(states: Mapping[str, Sequence[int]]) -> int:
-    return max((shape[0] for shape in states.values()), default=1)
 
 
 def _packed(offsets: Sequence[int], rows: int, length: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:

@@ -127,8 +127,8 @@ class Native:
         found = {key[1]: array for key, array in run.arrays.items() if key[0] == "d in"}
         if tiles is None:
             return found
-        table = self.rec.table
-        return {n: tiles.join(a, table[n].axes, table[n].dtype == "complex") for n, a in found.items()}
+        symbols = self.rec.table
+        return {n: tiles.join(a, symbols[n].axes, symbols[n].dtype == "complex") for n, a in found.items()}
 
     def _put_inputs(
         self,

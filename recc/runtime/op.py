@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from recc.errors import Refusal, Unsupported, UsageError
-from recc.recurrence import Kind, Recurrence, Slot, Symbol
+from recc.recurrence import Kind, Recurrence, Slot, Symbol, reads
 from recc.runtime.call import Call, bind, output_type, split_state, state_names, state_type
 from recc.runtime.host import is_torch, to_host
 from recc.runtime.native import Native
@@ -81,10 +81,9 @@ class Op:
         `state` is `None` before the first step.
         """
         rec = self.recurrence
-        if any(s.direction[0] == -1 for s in rec.stages if s.states) or (not rec.slots and rec.states):
-            raise Unsupported(
-                Refusal("step", "the recurrence does not run from left to right", "call the op as a whole")
-            )
+        refusal = _no_step(rec)
+        if refusal is not None:
+            raise Unsupported(refusal)
         widened = dict(inputs)
         for symbol in rec.of_kind(Kind.INPUT):
             value = widened.get(symbol.name)
@@ -223,6 +222,18 @@ class Op:
             default_threads(),
         )
         return list(outputs.values()), list(finals.values())
+
+
+def _no_step(rec: Recurrence) -> Refusal | None:
+    """Why a program cannot run step by step, if it cannot."""
+    if len(rec.scan) > 1:
+        return Refusal("step", f"the program scans over {', '.join(rec.scan)}", "call the op as a whole")
+    for equation in rec.equations:
+        for read in reads(equation.expr):
+            if any(lag < 0 for lag in read.lags):
+                later = f"`{rec.source.slice(read.span)}` is read before it is there"
+                return Refusal("step", later, "call the op as a whole", read.span)
+    return None
 
 
 def _own(rec: Recurrence, item: Symbol | Slot, sizes: Mapping[str, int]) -> list[int]:

@@ -46,7 +46,8 @@ class Tiles:
         at = array.ndim - len(axes) - is_complex - 1
         if self.axis in axes:
             return array.reshape(*array.shape[:at], self.count * self.size, *array.shape[at + 2 :])
-        return array.sum(at)
+        total: Array = array.sum(at)
+        return total
 
 
 def choose_tiles(form: Sequential, layout: Layout, halves: frozenset[str]) -> Tiles | None:
@@ -63,12 +64,13 @@ def choose_tiles(form: Sequential, layout: Layout, halves: frozenset[str]) -> Ti
         if any(s.name in halves for s in lacking):
             continue
         size = layout.sizes[axis]
-        widest = max(
+        spaces = [
             prod(layout.sizes[loop.step.root[a]] for a in op.space if a in loop.step.root)
             for loop in form.passes
             for op in loop.step.ops
             if axis in op.space
-        )
+        ]
+        widest = max(spaces, default=1)  # a program may copy an axis and do nothing with it
         least = max(_NARROWEST, _WORTH * size // max(1, widest))
         tile = next((n for n in range(least, size // 2 + 1) if size % n == 0), None)
         if tile is not None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from recc.diagnostics import Note, Span
-from recc.recurrence import Apply, At, Expr, Matrix, Read, Recurrence, Reduce, Stage, reads
+from recc.recurrence import Apply, At, Expr, Matrix, Number, Read, Recurrence, Reduce, Stage, reads
 from recc.show import OPERATOR, show_expr
 from recc.structure.build import Workspace, base_of, is_number, number
 from recc.structure.collect import collect
@@ -37,15 +37,20 @@ class NotAffine(Exception):
         super().__init__(reason)
 
 
+class NotFollowed(NotAffine):
+    """An expression that may be affine, but has an index that recc cannot express in other terms."""
+
+
 @dataclass
 class Analysis:
     """What the decompositions of one stage share: the workspace, the polynomials, what depends on a state."""
 
     rec: Recurrence
     stage: Stage
+    large: int = 300  # see `Workspace`
 
     def __post_init__(self) -> None:
-        self.work = Workspace(self.rec)
+        self.work = Workspace(self.rec, self.large)
         self.polynomials = Polynomials(self.work)
         self.targets = frozenset(self.stage.equations)
         self._depends: dict[int, bool] = {}
@@ -230,7 +235,7 @@ class Decomposer:
         try:
             return inlined(self, expr, self.targets[expr.name])
         except CannotFollow as why:
-            raise NotAffine(expr, f"recc cannot follow `{analysis.show(expr)}` into its equation: {why}") from None
+            raise NotFollowed(expr, f"recc cannot follow `{analysis.show(expr)}` into its equation: {why}") from None
 
     def _where(self, expr: Apply) -> Products:
         condition, then, other = expr.args
@@ -264,7 +269,7 @@ class Decomposer:
         """The value of `stop` is that of its argument; nothing in it has a gradient."""
         found: list[Product] = []
         for p in self.of(expr.args[0]):
-            factors = (self.work.apply("stop", self.multiplied(p.factors), span=expr.span),) if p.factors else ()
+            factors = tuple(f if isinstance(f, Number) else self.work.apply("stop", f, span=f.span) for f in p.factors)
             found.append(replace(p, factors=factors, stopped=p.read is not None))
         return tuple(found)
 
@@ -291,11 +296,11 @@ class Decomposer:
             return NotAffine(
                 expr, "`surrogate` has a gradient of its own for something that depends on the state", notes
             )
-        if isinstance(expr, Apply) and expr.fn == "conj":
-            return NotAffine(expr, "`conj` of the state is linear over the reals only", notes)
+        if isinstance(expr, Apply) and expr.fn in ("re", "im", "conj"):
+            return NotAffine(expr, f"`{expr.fn}` of a complex state is linear over the reals only", notes)
         fn = getattr(expr, "fn", "")
         shown = f"`{OPERATOR[fn]}`" if fn in OPERATOR else f"`{fn}`"
         return NotAffine(expr, f"{shown} of `{show(parts[0])}`, which depends on the state", notes)
 
 
-__all__ = ["Analysis", "Decomposer", "NotAffine"]
+__all__ = ["Analysis", "Decomposer", "NotAffine", "NotFollowed"]

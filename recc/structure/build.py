@@ -36,8 +36,6 @@ from recc.recurrence import (
 
 _WIDTH: dict[Dtype, int] = {"bool": 0, "int": 1, "real": 2, "complex": 3}
 _COUNTING = frozenset({"add", "sub", "mul", "neg", "sign", "abs", "clamp", "min", "max"})
-#: Trees with more nodes than this get a name of their own, so that results stay small.
-_LARGE = 300
 
 
 def widest(dtypes: Iterable[Dtype]) -> Dtype:
@@ -60,7 +58,7 @@ def base_of(axis: str) -> str:
     return axis.partition("'")[0]
 
 
-def size(expr: Expr, limit: int = _LARGE) -> int:
+def size(expr: Expr, limit: int) -> int:
     """The number of nodes of an expression's tree, counted up to a limit."""
     count = 0
     for _ in walk(expr):
@@ -71,10 +69,14 @@ def size(expr: Expr, limit: int = _LARGE) -> int:
 
 
 class Workspace:
-    """A recurrence, and what an analysis of it adds: axes, constants, intermediates."""
+    """A recurrence, and what an analysis of it adds: axes, constants, intermediates.
 
-    def __init__(self, rec: Recurrence):
+    Trees with more than `large` nodes get a name of their own, so that results stay small.
+    """
+
+    def __init__(self, rec: Recurrence, large: int = 300):
         self.rec = rec
+        self.large = large
         self.axes: dict[str, Axis] = dict(rec.axis)
         self._place = {a: k for k, a in enumerate(self.axes)}
         self._fresh = 0
@@ -161,7 +163,7 @@ class Workspace:
 
     def share(self, expr: Expr, hint: str) -> Expr:
         """The expression itself if it is small, otherwise a read of a new intermediate."""
-        return expr if size(expr) <= _LARGE else self.named(expr, hint)
+        return expr if size(expr, self.large) <= self.large else self.named(expr, hint)
 
     def one(self, axis: str) -> Read:
         """A constant that is 1 everywhere along an axis: its sum is the axis' size."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from recc.diagnostics import NOWHERE, Span
 from recc.recurrence import Along, Apply, Expr, Matrix, Read, Recurrence, Reduce, Stage, walk
-from recc.structure.affine import Analysis, Decomposer, NotAffine
+from recc.structure.affine import Analysis, Decomposer, NotAffine, NotFollowed
 from recc.structure.build import is_number
 from recc.structure.data import (
     Affine,
@@ -51,7 +51,8 @@ def classify(rec: Recurrence, stage: Stage) -> Structure:
         try:
             return _affine(analysis, semiring(analysis))
         except NotAffine as failure:
-            if getattr(found.expr, "fn", "") in functions and failure.expr != found.expr:
+            deeper = getattr(found.expr, "fn", "") in functions and failure.expr != found.expr
+            if deeper or isinstance(failure, NotFollowed):
                 found = failure
     return _nonlinear(analysis, found)
 

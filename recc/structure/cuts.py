@@ -8,6 +8,7 @@ taken apart as an update is, and its sums are carried out as soon as everything 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -81,7 +82,7 @@ class _Finder:
     def __init__(self, rec: Recurrence, stage: Stage, maker: int):
         self.rec = rec
         self.maker = maker
-        self.by = _Readout(Analysis(rec, stage))
+        self.by = _Readout(Analysis(rec, stage, large=sys.maxsize))  # a cut has names of the program only
         self.work = self.by.work
         self.stateful = frozenset(name for s in rec.stages if s.states for name in s.equations)
 

@@ -196,7 +196,7 @@ def candidates(analysis: Analysis) -> list[tuple[type[Decomposer], set[str]]]:
     table: list[tuple[type[Decomposer], set[str]]] = [
         (MaxPlus, {"max", "relu"}),
         (MinPlus, {"min"}),
-        (LogSumExp, {"logaddexp", "logsumexp", "softplus", "log", "log1p", "exp"}),
+        (LogSumExp, {"logaddexp", "logsumexp", "softplus", "log", "log1p"}),
     ]
     return [(semiring, functions) for semiring, functions in table if functions & used]
 

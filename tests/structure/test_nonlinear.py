@@ -114,4 +114,4 @@ def test_conjugation_is_linear_over_the_reals_only() -> None:
         "recurrence r(d)\n    input x[d] complex\n    state h[d] complex\n"
         "    h[t] = conj(h[t-1]) + x[t]\n    output y[t] = re(h[t])\n"
     )
-    assert found.reason == "`conj` of the state is linear over the reals only"
+    assert found.reason == "`conj` of a complex state is linear over the reals only"
