@@ -122,7 +122,8 @@ class PassWriter:
             block = split_sums(block, order[-1])
         scoped = depth == 1
         tree = Nest(block, stores, order)
-        lines = NestWriter(tree, memory, sizes, self.kernel.names, self.comments, depth + scoped).write()
+        writer = NestWriter(tree, memory, sizes, self.kernel.names, self.comments, depth + scoped, self.kernel.reuse)
+        lines = writer.write()
         if not lines:
             return
         if title:

@@ -230,14 +230,14 @@ def _offsets(program: Program, layout: Layout, spec: ArraySpec, array: Array) ->
     return np.ascontiguousarray((base[:, None] + batch.reshape(1, -1)).reshape(-1)), step
 
 
-# A child process has none of its parent's threads, so it must not wait for them.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: _pool.cache_clear())
-
-
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(1, threads - 1), thread_name_prefix="recc")
+
+
+# A child process has none of its parent's threads, so it must not wait for them.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def default_threads() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +34,9 @@ C_TYPE: Mapping[str, str] = {
     "real": "real", "float32": "float", "float64": "double", "float16": "recc_half", "bfloat16": "recc_bfloat16",
     "int64": "int64_t", "int32": "int32_t", "int16": "int16_t", "int8": "int8_t", "uint8": "uint8_t",
 }  # fmt: skip
+
+#: Elements of the largest array that a step keeps on the stack.
+STACKED = 2048
 
 _KEYWORDS = frozenset(
     (
@@ -124,7 +127,11 @@ class Names:
 
 
 class NestWriter:
-    """Writes a loop tree as C. `comments` are shown above the statement that defines a value."""
+    """Writes a loop tree as C.
+
+    `comments` are shown above the statement that defines a value; `allocate` names scratch memory for
+    arrays that are too large for the stack.
+    """
 
     def __init__(
         self,
@@ -134,6 +141,7 @@ class NestWriter:
         names: Names,
         comments: Mapping[str, str] | None = None,
         depth: int = 1,
+        allocate: Callable[[str, int, bool], str] | None = None,
     ):
         self.nest = nest
         self.memory = memory
@@ -141,6 +149,8 @@ class NestWriter:
         self.names = names
         self.comments = dict(comments or {})
         self.depth = depth
+        self.allocate = allocate
+        self.away: dict[str, str] = {}  # values too large for the stack
         self.lines: list[str] = []
         self.index: dict[str, str] = {}
         self.dims: dict[str, tuple[str, ...]] = {}
@@ -171,7 +181,7 @@ class NestWriter:
         if value.name in self.memory:
             return self.memory[value.name].load(index, self.sizes)
         dims = self.dims[value.name]
-        name = self.names(value.name)
+        name = self.away.get(value.name) or self.names(value.name)
         return f"{name}[{linear(dims, index, self.sizes)}]" if dims else name
 
     def arg(self, value: Value) -> str:
@@ -233,8 +243,11 @@ class NestWriter:
             count = 1
             for axis in self.dims[value.name]:
                 count *= self.sizes[axis]
-            kind = "real" if value.dtype == "real" else "int64_t"
-            self.emit(f"RECC_ALIGNED {kind} {self.names(value.name)}[{max(1, count)}];")
+            integer = value.dtype != "real"
+            if count > STACKED and self.allocate is not None:
+                self.away[value.name] = self.allocate(f"{value.name} {value.dtype} {count}", count, integer)
+                continue
+            self.emit(f"RECC_ALIGNED {'int64_t' if integer else 'real'} {self.names(value.name)}[{max(1, count)}];")
         for node in nodes:
             if isinstance(node, Leaf):
                 self._leaf(node.item, None)
@@ -281,7 +294,7 @@ class NestWriter:
     def _fill(self, value: Value, identity: str) -> None:
         """Sets a reduction's result to the identity before its loops."""
         dims = self.dims[value.name]
-        name = self.names(value.name)
+        name = self.away.get(value.name) or self.names(value.name)
         if not dims:
             self.emit(f"real {name} = {identity};")
             return

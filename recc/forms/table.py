@@ -82,6 +82,9 @@ def _step(rec: Recurrence, sequential: Form | Refusal) -> Form | Refusal:
     what = "step"
     if isinstance(sequential, Refusal):
         return Refusal(what, sequential.reason, sequential.instead, sequential.span)
+    if len(rec.scan) > 1:
+        reason = f"the program scans over {', '.join(rec.scan)}, so that no single state leads from step to step"
+        return Refusal(what, reason, "the whole plane at once")
     for stage in rec.stages:
         for target in stage.equations:
             for read in reads(rec.equation[target].expr):

@@ -154,6 +154,11 @@ def test_a_step_needs_no_later_step() -> None:
     assert found["step"] == "`h` needs a later step of `h`, which is not known when a step is run"
 
 
+def test_a_step_needs_one_scan_axis() -> None:
+    text = "recurrence r over i, j\n input x\n state h\n h[i, j] = h[i-1, j] + x[i, j]\n output y[i, j] = h[i, j]\n"
+    assert "scans over i, j" in refusals(text)["step"]
+
+
 def test_an_operation_that_stops_gradients_is_told() -> None:
     text = explain(program(
         "recurrence r\n    input x\n    state h\n    h[t] = stop(0.5 * h[t-1]) + x[t]\n    output y[t] = h[t]\n"
