@@ -64,7 +64,8 @@ class PassWriter:
                 if self.kernel.direction == "backward":
                     continue
                 label = self.carry_value(*self.part(name.removeprefix("init ")))
-            local = self.kernel.local(self.prefix + label, self.spec.count(value.axes), value.dtype != "real")
+            size, wanted = self.spec.count(value.axes), self.prefix + label
+            local = self.kernel.local(f"fixed {wanted}", size, value.dtype != "real", wanted)
             storage: Storage = "real" if value.dtype == "real" else "int64"
             place = Memory(local, self.local_axes(value.axes), storage)
             memory[f"> {name}"] = place

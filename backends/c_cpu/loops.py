@@ -112,10 +112,11 @@ class Names:
         self.used = set(taken) | _KEYWORDS
         self.given: dict[str, str] = {}
 
-    def __call__(self, name: str) -> str:
-        """The identifier of a name; always the same."""
+    def __call__(self, name: str, wanted: str = "") -> str:
+        """The identifier of a name, always the same: `wanted`, or the name itself, if that is free."""
         if name not in self.given:
-            clean = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
+            text = wanted or name
+            clean = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in text)
             if not clean or clean[0].isdigit() or clean.startswith(("recc_", "_")):
                 clean = f"v{clean}"
             unique, number = clean, 2

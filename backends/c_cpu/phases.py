@@ -24,6 +24,10 @@ _REPEATED = 6
 _WHOLE = (Contract, Reduce, Scatter, *OPAQUE)
 
 
+#: A value's name and the phase in which it is made.
+Key = tuple[str, int]
+
+
 @dataclass
 class Phases:
     """The operations of a Block in phases, with what is repeated; `stores` name the new values."""
@@ -33,7 +37,8 @@ class Phases:
     ops: list[Op] = field(default_factory=list)
     of: dict[str, int] = field(default_factory=dict)  # value name -> phase of the operation that makes it
     defined: dict[str, Op] = field(default_factory=dict)
-    _built: dict[tuple[str, int], Value] = field(default_factory=dict)
+    _built: dict[Key, Value] = field(default_factory=dict)
+    _chosen: dict[Key, Key] = field(default_factory=dict)
     _read: dict[str, int] = field(default_factory=dict)  # input -> the last phase that reads it
     _own: dict[str, int] = field(default_factory=dict)
     _exact: set[str] = field(default_factory=set)
@@ -76,21 +81,39 @@ class Phases:
         return phase + 1 if elsewhere and made and not whole else phase
 
     def _value(self, value: Value, phase: int) -> Value:
-        """The value as read in a phase: made before, or repeated there."""
+        """The value as read in a phase: made before, or repeated there. Long chains do not recurse."""
+        wanted = self._key(value, phase)
+        if wanted is None:
+            return value
+        stack = [wanted]
+        while stack:
+            name, when = key = stack[-1]
+            op = self._source[name]
+            missing = [k for v in op.operands if (k := self._operand(op, v, when)) and k not in self._built]
+            if key not in self._built and missing:
+                stack.extend(missing)
+                continue
+            stack.pop()
+            if key not in self._built:
+                self._built[key] = self._make(op, when)
+        return self._built[wanted]
+
+    def _key(self, value: Value, phase: int) -> Key | None:
+        """Which copy of a value is read in a phase; `None` for an input. Decided once."""
         op = self._source.get(value.name)
         if op is None:
             self._read[value.name] = max(self._read.get(value.name, 0), phase)
-            return value
-        own = self._own[value.name]
-        again = isinstance(op, Map) and value.axes and value.name not in self._exact
-        if phase > own and not (again and self._cost(value, phase) <= _REPEATED):
-            phase = own
-        if isinstance(op, (Constant, Iota)):
-            phase = 0
-        key = (value.name, phase)
-        if key not in self._built:
-            self._built[key] = self._make(op, phase)
-        return self._built[key]
+            return None
+        asked = (value.name, phase)
+        if asked not in self._chosen:
+            own = self._own[value.name]
+            again = isinstance(op, Map) and value.axes and value.name not in self._exact
+            if isinstance(op, (Constant, Iota)):
+                phase = 0
+            elif phase > own and not (again and self._cost(value, phase) <= _REPEATED):
+                phase = own
+            self._chosen[asked] = (value.name, phase)
+        return self._chosen[asked]
 
     def _cost(self, value: Value, phase: int) -> int:
         """Operations to repeat a value in a phase."""
@@ -116,14 +139,18 @@ class Phases:
         return total
 
     def _make(self, op: Op, phase: int) -> Value:
+        def built(v: Value) -> Value:
+            key = self._operand(op, v, phase)
+            return v if key is None else self._built[key]
+
         changes: dict[str, object] = {}
         for name, item in vars(op).items():
             if name == "out":
                 continue
             if isinstance(item, Value):
-                changes[name] = self._operand(op, item, phase)
+                changes[name] = built(item)
             elif isinstance(item, tuple) and item and isinstance(item[0], Value):
-                changes[name] = tuple(self._operand(op, v, phase) for v in item)
+                changes[name] = tuple(built(v) for v in item)
         out = op.out
         if out.name in self.of:
             out = Value(f"{out.name}_in_{phase}", out.axes, out.dtype)
@@ -133,14 +160,14 @@ class Phases:
         self.defined[out.name] = made
         return out
 
-    def _operand(self, op: Op, value: Value, phase: int) -> Value:
+    def _operand(self, op: Op, value: Value, phase: int) -> Key | None:
+        """Which copy of an operand an operation reads."""
         ref = resolve(value, self._source)
         if _elsewhere(op, value, ref) or isinstance(op, Rename):
             if ref.base.name not in self._source:
                 self._read[ref.base.name] = max(self._read.get(ref.base.name, 0), phase)
-            own = self._own.get(value.name, 0)
-            return self._value(value, own)
-        return self._value(value, phase)
+            phase = self._own.get(value.name, 0)
+        return self._key(value, phase)
 
 
 def _elsewhere(op: Op, value: Value, ref: Ref) -> bool:

@@ -59,9 +59,9 @@ class KernelWriter:
             )
         return self._array_name(self.arrays[key])
 
-    def local(self, key: str, size: int, integer: bool = False) -> str:
+    def local(self, key: str, size: int, integer: bool = False, wanted: str = "") -> str:
         """The C name of a new stretch of scratch memory, aligned to a cache line."""
-        name = self.names(key)
+        name = self.names(key, wanted)
         reals = max(1, size) * (1 if not integer else 8 // self.spec.real_bytes)
         self.locals.append(_Local(name, self.used, "int64_t" if integer else "real"))
         line = 64 // self.spec.real_bytes

@@ -43,6 +43,7 @@ class PassBuilder:
         carries = self._carries()
         for carry in carries:
             self._carry_input(carry)
+        self._in_order([c.symbol for c in carries] + [s.name for s in self.rec.outputs] + self._asked())
         for carry in carries:
             self._carry_output(carry)
         for symbol in self.rec.outputs:
@@ -62,6 +63,43 @@ class PassBuilder:
             tuple(self.writes),
             tuple(carries),
         )
+
+    def _asked(self) -> list[str]:
+        """The names that later passes want kept."""
+        return [name for name, lags in self.plan.kept.get(self.number, {}) if not any(lags)]
+
+    def _in_order(self, roots: list[str]) -> None:
+        """Lowers what the roots need in the order of the equations, so that long chains do not recurse."""
+        stack = list(roots)
+        needed: set[str] = set()
+        while stack:
+            name = stack.pop()
+            if name in needed or name not in self.rec.equation:
+                continue
+            late = self.rec.table[name].varies and name not in self.plan.pure
+            if late and self.plan.level[self.plan.stage_of[name]] != self.number:
+                continue
+            needed.add(name)
+            stack.extend(self._reads_here(self.rec.equation[name].expr))
+        for stage in self.rec.stages:
+            for name in stage.equations:
+                if name in needed and self.rec.table[name].varies:
+                    self._value((name, self.plan.now))
+                elif name in needed:
+                    self._fixed_value(name)
+
+    def _reads_here(self, expr: Expr) -> list[str]:
+        """The names that an expression reads at the same step, but for what an earlier pass reduces."""
+        found: list[str] = []
+        stack = [expr]
+        while stack:
+            node = stack.pop()
+            if isinstance(node, Reduce) and self._contracted(node) is not None:
+                continue
+            if isinstance(node, Read) and not any(node.lags):
+                found.append(node.name)
+            stack.extend(node.children)
+        return found
 
     def _carries(self) -> list[Carry]:
         """The delay lines of this pass: every depth up to the deepest that is read or is a slot."""

@@ -58,11 +58,12 @@ def test_the_operator_is_registered_as_torch_asks(name: str) -> None:
 def test_torch_compile_sees_one_operator(name: str) -> None:
     """With `fullgraph=True`, forward and backward, amid other operations."""
     case = programs()[name]
+    op = case.op
     arguments, initial = case.draw(case.shapes(heads=(2,)))
 
     def loss(leaves: dict[str, torch.Tensor], states: dict[str, torch.Tensor]) -> torch.Tensor:
         moved = {n: v * 1.5 if n in ("v", "x") else v for n, v in leaves.items()}
-        out, final = case.op(**moved, initial_state=states, output_final_state=True)
+        out, final = op(**moved, initial_state=states, output_final_state=True)
         total = torch.tanh(out).sum()
         return total + sum(v.square().sum() for v in ((final,) if isinstance(final, torch.Tensor) else final))
 
