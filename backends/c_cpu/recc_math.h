@@ -55,6 +55,9 @@ RECC_INLINE recc_bfloat16 recc_to_bfloat16(float x) {
     return (recc_bfloat16)(x != x ? 0x7fc0u : rounded);
 }
 
+/* Half precision: by the compiler's type where it has one (gcc 12, clang 15), else by the bits. */
+#if defined(__FLT16_MANT_DIG__) && !defined(RECC_HALF_BY_BITS)
+
 RECC_INLINE float recc_from_float16(recc_half x) {
     _Float16 h;
     memcpy(&h, &x, 2);
@@ -67,6 +70,40 @@ RECC_INLINE recc_half recc_to_float16(float x) {
     memcpy(&y, &h, 2);
     return y;
 }
+
+#else
+
+RECC_INLINE float recc_from_float16(recc_half x) {
+    uint32_t exponent = x & 0x7c00u, fraction = x & 0x3ffu;
+    uint32_t bits = (uint32_t)(x & 0x7fffu) << 13;
+    float small = (float)(int32_t)fraction * 0x1p-24f; /* below 2^-14 */
+    uint32_t small_bits;
+    memcpy(&small_bits, &small, 4);
+    bits = exponent == 0x7c00u ? bits | 0x7f800000u : exponent ? bits + 0x38000000u : small_bits;
+    bits |= (uint32_t)(x & 0x8000u) << 16;
+    float y;
+    memcpy(&y, &bits, 4);
+    return y;
+}
+
+/* Round to nearest even; from 65520 on infinity; a NaN stays a NaN. */
+RECC_INLINE recc_half recc_to_float16(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    uint32_t size = bits & 0x7fffffffu;
+    uint32_t rounded = (size + 0xfffu + ((size >> 13) & 1u) - 0x38000000u) >> 13;
+    float small; /* below 2^-14: the last place of a number just above 1/2 is 2^-24 */
+    memcpy(&small, &size, 4);
+    small += 0.5f;
+    uint32_t small_bits;
+    memcpy(&small_bits, &small, 4);
+    uint32_t half = size < 0x38800000u ? small_bits - 0x3f000000u : rounded;
+    half = size >= 0x477ff000u ? 0x7c00u : half;
+    half = size > 0x7f800000u ? 0x7e00u : half;
+    return (recc_half)(half | ((bits >> 16) & 0x8000u));
+}
+
+#endif
 
 RECC_INLINE int64_t recc_clamp_index(int64_t at, int64_t size) {
     int64_t low = at < 0 ? 0 : at;

@@ -100,7 +100,7 @@ class Drive:
     terms: tuple[DriveTerm, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Structure:
     """What kind of recurrence a stage is. `span` is the term of the text that decided it, for a `reason`."""
 
@@ -108,8 +108,12 @@ class Structure:
     reason: str
     span: Span = field(default=NOWHERE, compare=False)
 
+    def __repr__(self) -> str:
+        """What a person wants to see of it, as in `print(op.structure)`."""
+        return f"<{type(self).__name__} {self}>"
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Pointwise(Structure):
     """A stage without states: every step by itself."""
 
@@ -117,7 +121,7 @@ class Pointwise(Structure):
         return "pointwise in time"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Affine(Structure):
     """Every state is affine in the stage's earlier states, all of them together, over the ring (+, *).
 
@@ -176,12 +180,12 @@ class Affine(Structure):
         return "affine: " + ", ".join(words)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Semiring(Affine):
     """As `Affine`, over a semiring whose product is +: max-plus, min-plus or log-sum-exp."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Nonlinear(Structure):
     """The update is not affine in the states: `expr`, in the equation of `target`, is what is not.
 

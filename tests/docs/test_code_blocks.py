@@ -17,6 +17,7 @@ Anything else (`text`, `sh`, `c`, …) is only shown.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import doctest
 import io
 import re
@@ -121,7 +122,7 @@ def test_code_blocks(
             printed = run_python(fence, place, namespace)
         elif fence.info.endswith(" output"):
             if not update:
-                assert plain(printed) == plain(fence.text), f"{place}: the block before prints\n{printed}"
+                assert plain(printed) == plain(fence.text), f"{place}\n{difference(fence.text, printed)}"
             written.append((fence, plain(printed)))
         elif fence.info in ("recc", "recc error"):
             check_program(fence)
@@ -135,6 +136,13 @@ def test_code_blocks(
 def plain(text: str) -> str:
     """A text without blanks at the ends of its lines and without empty lines around it."""
     return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
+
+
+def difference(text: str, printed: str) -> str:
+    """What a page says and what its code prints, as a diff, with what to do about it."""
+    both = (plain(text).splitlines(), plain(printed).splitlines())
+    lines = difflib.unified_diff(*both, "what the page says", "what its code prints", lineterm="", n=1)
+    return "\n".join([*lines, "if the new output is right, run `make docs`"])
 
 
 def rewritten(page: str, written: list[tuple[Fence, str]]) -> str:
