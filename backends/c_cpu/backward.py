@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from recc.backends.c_cpu.forward import PassWriter, only_stored
-from recc.backends.c_cpu.loops import Memory
+from recc.backends.c_cpu.memory import Memory
 from recc.backends.c_cpu.spec import Purpose
 from recc.backends.c_cpu.store import Store
 from recc.forms.sequential import Port
@@ -116,7 +116,7 @@ class BackwardPass(PassWriter):
             if port.role == "carry":
                 memory[label] = Memory(self.carry_memory[(port.name, port.part)], self.local_axes(port.axes))
                 seeds[(port.name, port.part)] = label
-            else:
+            elif port.dtype == "real":
                 memory[label] = self.argument(port, "d out" if port.role == "output" else "d kept")
         stores: list[Store] = []
         for port in self.loop.reads:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from recc.backends.c_cpu.loops import C_TYPE, Memory, NestWriter, Storage
+from recc.backends.c_cpu.loops import NestWriter
+from recc.backends.c_cpu.memory import C_TYPE, Memory, Storage
 from recc.backends.c_cpu.nest import Nest, choose_order
 from recc.backends.c_cpu.spec import Purpose
 from recc.backends.c_cpu.store import Store

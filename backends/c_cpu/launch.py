@@ -14,7 +14,7 @@ import numpy as np
 
 from recc.backends.c_cpu.build import Library, build
 from recc.backends.c_cpu.kernel import emit
-from recc.backends.c_cpu.loops import Storage
+from recc.backends.c_cpu.memory import Storage
 from recc.backends.c_cpu.spec import ArraySpec, Kernel, Specialisation
 from recc.forms.sequential import LANE, Sequential
 from recc.layout import Layout

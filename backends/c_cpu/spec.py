@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from recc.backends.c_cpu.loops import Storage
+from recc.backends.c_cpu.memory import Storage
 from recc.forms.sequential import Sequential
 
 Purpose = Literal[

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from recc.backends.c_cpu.loops import C_TYPE, Names, Storage
+from recc.backends.c_cpu.memory import C_TYPE, Names, Storage
 from recc.backends.c_cpu.spec import ArraySpec, Purpose, Specialisation
 from recc.recurrence import Kind
 

@@ -146,9 +146,9 @@ class Lowering:
     def _safe_sqrt(self, square: Value, hint: str) -> Value:
         """The root of a sum of squares, with gradient 0 where it is 0 (sqrt alone would give inf * 0)."""
         b = self.builder
-        positive = b.map("gt", square, b.constant(0.0))
-        inner = b.map("where", positive, square, b.constant(1.0))
-        return b.map("where", positive, b.map("sqrt", inner), b.constant(0.0), hint=hint)
+        nothing = b.map("le", square, b.constant(0.0))
+        inner = b.map("where", nothing, b.constant(1.0), square)
+        return b.map("where", nothing, b.constant(0.0), b.map("sqrt", inner), hint=hint)
 
     def _powers(self, value: Value, over: tuple[str, ...]) -> tuple[Value, Value]:
         """`exp(value - m)` and m, the maximum, with m = 0 where it is infinite so that no NaN appears."""
@@ -162,9 +162,10 @@ class Lowering:
         b = self.builder
         powers, top = self._powers(value, over)
         total = b.contract((powers,), over)
-        positive = b.map("gt", total, b.constant(0.0))
-        inner = b.map("log", b.map("where", positive, total, b.constant(1.0)))
-        return b.map("where", positive, b.map("add", inner, top), b.constant(-inf), hint=hint)
+        # Asked this way round a NaN is not taken for nothing.
+        nothing = b.map("le", total, b.constant(0.0))
+        inner = b.map("log", b.map("where", nothing, b.constant(1.0), total))
+        return b.map("where", nothing, b.constant(-inf), b.map("add", inner, top), hint=hint)
 
     def _grouped(self, values: list[Value], whole: set[str]) -> list[Value]:
         """Factors multiplied together as long as the product has fewer axes than the whole.
@@ -240,7 +241,7 @@ class Lowering:
         if fn == "silu":
             return b.map("mul", reals[0], b.map("sigmoid", reals[0]), hint=hint)
         if fn == "relu":
-            return b.map("where", b.map("gt", reals[0], b.constant(0.0)), reals[0], b.constant(0.0), hint=hint)
+            return b.map("where", b.map("le", reals[0], b.constant(0.0)), b.constant(0.0), reals[0], hint=hint)
         if fn == "gelu":
             inner = b.map("erf", b.map("mul", reals[0], b.constant(0.5**0.5)))
             half = b.map("mul", b.constant(0.5), reals[0])

@@ -112,7 +112,7 @@ class PassBuilder:
             symbol = self.rec.table[name]
             for depth in range(1, deepest[name] + 1):
                 slot = self.plan.slot_delays.get((name, (depth * self.direction,)))
-                label = slot or (name if depth == 1 and symbol.kind is Kind.STATE else f"{name}_lag{depth}")
+                label = slot or (name if depth == 1 and symbol.kind is Kind.STATE else f"{name}_{'lag' if self.direction == 1 else 'lead'}{depth}")
                 axes = self.plan.layout(symbol)
                 found.append(Carry(label, name, depth, axes, symbol.dtype == "complex", slot is not None))
         return found
@@ -144,9 +144,10 @@ class PassBuilder:
         names = _part_names(output, symbol.dtype == "complex")
         parts = (*pair.parts, self.step.constant(0.0))[: len(names)]
         for i, (label, part) in enumerate(zip(names, parts, strict=True)):
-            real = self.step.spread(self._in_step.real(part), axes)
-            self.step.output(label, real)
-            self.writes.append(Port(label, role, name, axes, "real", len(names) > 1, i))
+            dtype = _block_dtype(symbol) if role == "output" else "real"
+            value = self.step.spread(part if dtype != "real" else self._in_step.real(part), axes)
+            self.step.output(label, value)
+            self.writes.append(Port(label, role, name, axes, value.dtype, len(names) > 1, i))
 
     def _value(self, key: Delay) -> Pair:
         """The value of a name at a lag in this pass: computed here, carried, or kept by an earlier pass."""

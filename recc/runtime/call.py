@@ -13,7 +13,7 @@ import numpy as np
 
 from recc.errors import UsageError
 from recc.layout import Layout
-from recc.recurrence import Kind, Recurrence
+from recc.recurrence import Kind, Recurrence, Slot
 from recc.runtime.host import check_dtype, dtype_name, is_torch, kind_of
 from recc.runtime.layout import describe, lay_out
 
@@ -54,6 +54,8 @@ def bind(
     steps: int | None,
 ) -> Call:
     """Binds positional and named arguments in declared order. Raises `UsageError`."""
+    if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 0):
+        raise UsageError("steps", "a whole number, 0 or more", f"{steps!r}")
     found = _by_name(rec, args, kwargs)
     states, clock = split_state(rec, initial_state)
     everything = [*found.values(), *states.values()]
@@ -63,7 +65,8 @@ def bind(
         wide = True
     compute = "float64" if wide else "float32"
     arrays = {n: _array(rec, n, v, torch, compute) for n, v in found.items()}
-    states = {n: _state_array(v, torch, compute) for n, v in states.items()}
+    slots = {slot.name: slot for slot in rec.slots}
+    states = {n: _state_array(slots[n], v, torch, compute) for n, v in states.items()}
     return Call(rec, arrays, states, clock, offsets, steps, compute, _result(rec, arrays, compute), torch)
 
 
@@ -90,15 +93,7 @@ def _by_name(rec: Recurrence, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
 def _array(rec: Recurrence, name: str, value: Any, torch: bool, compute: str) -> Any:
     """The argument as an array of the call's framework, in an element type that stands for what is declared."""
     symbol = rec.table[name]
-    if torch and not is_torch(value):
-        import torch as framework
-
-        value = framework.as_tensor(np.asarray(value))
-    elif not torch and not isinstance(value, np.ndarray):
-        value = np.asarray(value)
-    if torch and value.device.type != "cpu":
-        expected = "a tensor on the CPU"
-        raise UsageError(f"argument {name!r}", expected, f"one on {value.device}", "move it with .cpu()")
+    value = _as_array(f"argument {name!r}", value, torch)
     check_dtype(symbol, dtype_name(value))
     if symbol.dtype == "complex":
         return _cast(value, "complex128" if compute == "float64" else "complex64", torch)
@@ -107,15 +102,37 @@ def _array(rec: Recurrence, name: str, value: Any, torch: bool, compute: str) ->
     return value
 
 
-def _state_array(value: Any, torch: bool, compute: str) -> Any:
-    if torch and not is_torch(value):
-        import torch as framework
+def _state_array(slot: Slot, value: Any, torch: bool, compute: str) -> Any:
+    """The state as an array of the call's framework, in the computing type."""
+    who = f"initial state {slot.name!r}"
+    value = _as_array(who, value, torch)
+    name = dtype_name(value)
+    if slot.dtype == "complex":
+        return _cast(value, "complex128" if compute == "float64" else "complex64", torch)
+    if kind_of(name) == "complex":
+        raise UsageError(who, "real numbers", name)
+    return _cast(value, compute, torch)
 
-        value = framework.as_tensor(np.asarray(value))
-    value = value if torch else np.asarray(value)
-    is_complex = kind_of(dtype_name(value)) == "complex"
-    name = compute if not is_complex else ("complex128" if compute == "float64" else "complex64")
-    return _cast(value, name, torch)
+
+def _as_array(who: str, value: Any, torch: bool) -> Any:
+    """A tensor on the CPU, or a plain NumPy array in this machine's byte order. Raises `UsageError`."""
+    if is_torch(value):
+        if value.device.type != "cpu":
+            raise UsageError(who, "a tensor on the CPU", f"one on {value.device}", "move it with .cpu()")
+        return value
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise UsageError(who, "an array, or numbers in rows of equal length", f"{type(value).__name__}") from error
+    if array.dtype.kind not in "biufc":
+        raise UsageError(who, "numbers", f"elements of type {array.dtype}")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if not torch:
+        return array
+    import torch as framework
+
+    return framework.as_tensor(array)
 
 
 def _cast(value: Any, name: str, torch: bool) -> Any:
@@ -169,18 +186,32 @@ def split_state(rec: Recurrence, state: Any) -> tuple[dict[str, Any], Any]:
     if isinstance(state, Mapping):
         for name in state:
             if name not in names:
-                raise UsageError("initial_state", f"states among {', '.join(names)}", f"{name!r}")
+                close = get_close_matches(str(name), names, 1)
+                hint = f"did you mean {close[0]!r}?" if close else ""
+                raise UsageError("initial_state", f"states among {', '.join(names)}", f"{name!r}", hint)
         found = {n: v for n, v in state.items() if v is not None}
     elif isinstance(state, (tuple, list)):
         if len(state) != len(names):
-            raise UsageError("initial_state", f"{len(names)} states ({', '.join(names)})", f"{len(state)}")
+            expected = f"{len(names)} state{'s' if len(names) > 1 else ''} ({', '.join(names)})"
+            raise UsageError("initial_state", expected, f"{len(state)}")
         found = {n: v for n, v in zip(names, state, strict=True) if v is not None}
     elif len(names) == 1:
         found = {names[0]: state}
     else:
         raise UsageError("initial_state", f"{len(names)} states ({', '.join(names)})", "one array")
     clock = found.pop(rec.scan[0], 0) if rec.clock else 0
-    return found, clock
+    return found, _whole(rec.scan[0], clock)
+
+
+def _whole(name: str, clock: Any) -> Any:
+    """The number of steps already run, or one for each sequence."""
+    if isinstance(clock, int):
+        return clock
+    array = clock if is_torch(clock) else np.asarray(clock)
+    if kind_of(dtype_name(array)) != "int" or len(array.shape) > 1:
+        actual = f"shape {list(array.shape)} of {dtype_name(array)}"
+        raise UsageError(f"initial state {name!r}", "a whole number of steps, or [N] of them", actual)
+    return clock
 
 
 __all__ = ["Call", "bind", "output_type", "split_state", "state_names", "state_type"]

@@ -1,52 +1,105 @@
-"""Whether arguments keep what their domains promise."""
+"""Whether arguments keep the promises of their declarations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from math import inf
 
 import numpy as np
 
 from recc.errors import UsageError
-from recc.recurrence import Recurrence, Symbol
+from recc.recurrence import Apply, Number, Recurrence, Reduce, Symbol, walk
 from recc.runtime.host import Array
 from recc.show import show_domain
 
-#: How far from 1 the norm of a `unit` vector may be: what rounding its elements to bfloat16 can do.
-_UNIT_SLACK = 2.0**-8
+#: How far from 1 a unit vector may be: what its elements' type can hold, with room for 16-bit originals.
+_UNIT = {4: 1e-2, 8: 1e-6}
+
+_SEMIRING = frozenset({"max", "min", "logaddexp", "logsumexp"})
 
 
-def check_domain(rec: Recurrence, symbol: Symbol, array: Any, sizes: Mapping[str, int]) -> None:
-    """Verifies the promises of one argument. `sizes` are by root axis.
+def check_domain(rec: Recurrence, symbol: Symbol, array: Array, sizes: Mapping[str, int]) -> None:
+    """Verifies that an argument is inside its declared domain.
 
-    Bounds are exact; a NaN is outside every domain, and no value without a domain is checked. A `unit`
-    vector has norm 1 to 0.4 %, and an index lies inside its axis. Raises `UsageError` with the first
-    element that breaks a promise and how many do.
+    Reals have to be numbers, finite ones unless the program works with infinities (it has one, or a
+    `max`, `min`, `logaddexp` or `logsumexp`), and within the declared interval; complex values are
+    measured by their size; `int(a)` by the size of axis a in `sizes`; `bool` may be given as 0 and 1;
+    `unit` is the 2-norm along the last axis. Raises `UsageError` with the first element that is outside.
     """
     values = np.asarray(array)
+    if symbol.dtype == "bool":
+        _require(symbol, values, (values == 0) | (values == 1), "truth values, or 0 and 1")
+        return
     if symbol.indexes is not None:
         size = sizes[rec.axis[symbol.indexes].size_of]
-        wanted = f"indices into axis {symbol.indexes!r}, from 0 to {size - 1}"
-        _tell(symbol, values, (values < 0) | (values >= size), wanted)
-    domain = symbol.domain
-    if domain.bounded:
-        above = values > domain.lower if domain.lower_open else values >= domain.lower
-        below = values < domain.upper if domain.upper_open else values <= domain.upper
-        _tell(symbol, values, ~(above & below), f"values {show_domain(symbol).removesuffix(' unit')}")
-    if domain.unit:
-        norms = np.linalg.norm(values, axis=-1)
-        wanted = f"vectors of norm 1 along axis {symbol.axes[-1]!r}"
-        _tell(symbol, norms, ~(np.abs(norms - 1) <= _UNIT_SLACK), wanted, "norm ")
-
-
-def _tell(symbol: Symbol, values: Array, outside: Array, wanted: str, what: str = "") -> None:
-    count = int(np.count_nonzero(outside))
-    if not count:
+        what = f"indices into axis {symbol.indexes!r}, from 0 to {size - 1}"
+        _require(symbol, values, (values >= 0) & (values < size), what)
         return
-    at = tuple(int(i) for i in np.argwhere(outside)[0])
-    place = f" at {list(at)}" if at else ""
-    share = f"{count} of {values.size} are outside"
-    raise UsageError(f"argument {symbol.name!r}", wanted, f"{what}{values[at]:g}{place}", share)
+    _require(symbol, values, ~np.isnan(values), "numbers")
+    if not _works_with_infinities(rec):
+        _require(symbol, values, np.isfinite(values), "finite numbers")
+    _check_interval(symbol, values)
+    if symbol.domain.unit:
+        _check_unit(symbol, values)
+
+
+def _check_interval(symbol: Symbol, values: Array) -> None:
+    domain = symbol.domain
+    if not domain.bounded:
+        return
+    size = np.abs(values) if symbol.dtype == "complex" else values
+    inside = (size > domain.lower if domain.lower_open else size >= domain.lower) | (domain.lower == -inf)
+    inside = inside & ((size < domain.upper if domain.upper_open else size <= domain.upper) | (domain.upper == inf))
+    plain = replace(symbol, dtype="real", domain=replace(domain, unit=False))
+    what = "absolute values" if symbol.dtype == "complex" else "values"
+    _require(symbol, values, inside, f"{what} {show_domain(plain)}")
+
+
+def _check_unit(symbol: Symbol, values: Array) -> None:
+    size = np.sqrt(np.sum(np.abs(values) ** 2, axis=-1))
+    off = np.abs(size - 1) > _UNIT.get(np.finfo(size.dtype).bits // 8, 1e-6)
+    if off.any() and values.shape[-1]:
+        at, actual = _first(off, size)
+        count = int(off.sum())
+        expected = "vectors of length 1 along the last axis"
+        raise _error(symbol, expected, f"length {actual} at {at}{_more(count)}")
+
+
+def _require(symbol: Symbol, values: Array, inside: Array, expected: str) -> None:
+    outside = ~inside
+    if outside.any():
+        at, actual = _first(outside, values)
+        raise _error(symbol, expected, f"{actual} at {at}{_more(int(outside.sum()))}")
+
+
+def _error(symbol: Symbol, expected: str, actual: str) -> UsageError:
+    axes = f"[{', '.join(symbol.axes)}]" if symbol.axes else ""
+    declared = " ".join(p for p in (f"{symbol.name}{axes}", show_domain(symbol)) if p)
+    return UsageError(f"argument {symbol.name!r}", expected, actual, f"it is declared `{declared}`")
+
+
+def _first(chosen: Array, values: Array) -> tuple[str, str]:
+    """The index of the first chosen element, and the element."""
+    at = tuple(int(i) for i in np.argwhere(chosen)[0])
+    value = values[at]
+    text = f"{value:.6g}" if np.issubdtype(values.dtype, np.inexact) else str(value)
+    return f"index {list(at)}" if at else "the only element", text
+
+
+def _more(count: int) -> str:
+    return f", and {count - 1} more" if count > 1 else ""
+
+
+def _works_with_infinities(rec: Recurrence) -> bool:
+    exprs = [e.expr for e in rec.equations]
+    exprs += [e for s in rec.symbols for e in (s.initial, s.value) if e is not None]
+    return any(
+        (isinstance(node, Number) and abs(node.value) == inf)
+        or (isinstance(node, (Apply, Reduce)) and node.fn in _SEMIRING)
+        for expr in exprs
+        for node in walk(expr)
+    )
 
 
 __all__ = ["check_domain"]

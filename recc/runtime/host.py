@@ -50,12 +50,14 @@ def to_host(value: Any) -> Host:
     if is_torch(value):
         import torch
 
-        tensor = value.detach()
+        tensor = value.detach().resolve_neg()
         if tensor.is_complex():
             return Host(torch.view_as_real(tensor.resolve_conj()).numpy(), _STORED[str(tensor.dtype)[6:]], True)
         if tensor.dtype == torch.bfloat16:
             return Host(tensor.view(torch.int16).numpy().view(np.uint16), "bfloat16", False)
         return to_host(tensor.numpy())
+    if not value.flags.aligned or any(stride % value.itemsize for stride in value.strides):
+        value = np.ascontiguousarray(value).reshape(value.shape)  # a field of a record
     name = value.dtype.name
     if name.startswith("complex"):
         pairs = value[..., None].view(_STORED[name])

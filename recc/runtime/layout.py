@@ -79,7 +79,7 @@ def _sizes(rec: Recurrence, shapes: Mapping[str, Sequence[int]], states: Mapping
                 f"argument {symbol.name!r}",
                 f"at least {lead + len(symbol.axes)} axes, {describe(rec, symbol)}",
                 f"shape {list(shape)}",
-                "inputs begin with the batch and time axes: add them" if lead else "",
+                "inputs begin with B and one axis for each scan axis, as in x[None] for one row" if lead else "",
             )
         _take(rec, sizes, given, f"argument {symbol.name!r}", symbol.axes, shape)
     for slot in rec.slots:
@@ -106,9 +106,10 @@ def _take(
     for axis, size in zip(axes, shape[len(shape) - len(axes) :], strict=True):
         root = rec.axis[axis].size_of
         if sizes.setdefault(root, int(size)) != size:
-            expected = f"size {sizes[root]} along axis {axis!r}, as in {given[root]}"
+            expected = f"size {sizes[root]} along axis {axis!r}, as {given[root]}"
             raise UsageError(who, expected, f"size {size} (shape {list(shape)})")
-        given.setdefault(root, who)
+        given.setdefault(root, f"in {who}" if axis == root else f"along axis {axis!r} of {who}")
+
 
 
 def _time(rec: Recurrence, shapes: Mapping[str, Sequence[int]], steps: int | None) -> tuple[int, tuple[int, ...]]:

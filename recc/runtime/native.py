@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from recc.errors import UsageError
 from recc.forms.sequential import Sequential, derive_sequential
 from recc.layout import Layout
 from recc.recurrence import Kind, Recurrence, Slot, Symbol
@@ -72,6 +73,9 @@ class Native:
         """Fills `outputs`, `final` and `saved` (what a backward run needs; empty if there will be none)."""
         from recc.backends.c_cpu.launch import Run, run_forward
 
+        if first.shape not in ((), (1,), (layout.sequences,)):
+            expected = f"a whole number of steps, or {layout.sequences} of them, one for each sequence"
+            raise UsageError(f"initial state {self.rec.scan[0]!r}", expected, f"shape {list(first.shape)}")
         storage = storage_of(arguments, outputs)
         tiles = self.tiles(layout, halves(storage))
         run = Run()

@@ -243,11 +243,13 @@ def _own(rec: Recurrence, item: Symbol | Slot, sizes: Mapping[str, int]) -> list
 def _numpy_dtype(item: Symbol | Slot, call: Call, state: bool = False) -> Any:
     if item.dtype == "complex":
         return np.complex128 if call.compute == "float64" else np.complex64
+    if item.dtype != "real" and not state:
+        return np.dtype("int64" if item.dtype == "int" else "bool")
     return np.dtype(call.compute if state else call.result)
 
 
 def _default_storage(symbol: Symbol, dtype: str) -> str:
-    if symbol.kind is Kind.OUTPUT or symbol.dtype in ("real", "complex"):
+    if symbol.dtype in ("real", "complex"):
         return dtype
     return "int64" if symbol.dtype == "int" else "uint8"
 

@@ -65,6 +65,8 @@ class _Frame:
         """The element type of an output."""
         if symbol.dtype == "complex":
             return torch.complex128 if self.compute is torch.float64 else torch.complex64
+        if symbol.dtype != "real":
+            return torch.int64 if symbol.dtype == "int" else torch.bool
         return getattr(torch, result)  # type: ignore[no-any-return]
 
     def empty_outputs(self, like: torch.Tensor | None, result: str) -> list[torch.Tensor]:

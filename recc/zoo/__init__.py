@@ -41,4 +41,8 @@ def __getattr__(name: str) -> Any:
     return _compiled(name)
 
 
+def __dir__() -> list[str]:
+    return [*names(), "names", "text"]
+
+
 __all__ = ["names", "text"]
