@@ -10,9 +10,9 @@ from math import prod
 LANE = "lane"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
-    """The sizes of one call.
+    """The sizes of one call. Layouts are kept by shape, so each is equal to itself only and can be a key.
 
     `extents` are the steps along each scan axis. `sizes` by root axis (with `lane`, if one is chosen);
     `batch` are the batch axes that remain; `starts`

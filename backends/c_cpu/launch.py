@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from math import prod
 from typing import Any, Literal
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
@@ -27,8 +28,12 @@ _DTYPES: Mapping[str, str] = {
     "int32": "int32", "int16": "int16", "int8": "int8", "uint8": "uint8",
 }  # fmt: skip
 
-#: Below so many elements a second thread costs more than it brings.
-_THREAD_WORTH = 1 << 15
+#: Below so much work a second thread costs more than it brings. In elements of arrays that are read or written at
+#: a step, and four times those of the state: about a tenth of a millisecond, where waking a thread takes half as long.
+_THREAD_WORTH = 1 << 20
+
+#: Places of arrays that a plan keeps. A call's arrays lie alike from call to call, or nearly.
+_MOST_PLACES = 256
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,15 @@ class Program:
     spec: Specialisation
     forward: tuple[Kernel, Library]
     _more: dict[str, tuple[Kernel, Library]] = field(default_factory=dict)
+    _plans: WeakKeyDictionary[Layout, dict[str, Plan]] = field(default_factory=WeakKeyDictionary)
+
+    def plan(self, direction: Literal["forward", "backward"], layout: Layout) -> Plan:
+        """What the calls of a kernel with a layout have in common, worked out on the first."""
+        known = self._plans.setdefault(layout, {})
+        if direction not in known:
+            kernel, library = self.forward if direction == "forward" else self.backward
+            known[direction] = Plan(self.spec, kernel, library, layout)
+        return known[direction]
 
     @property
     def backward(self) -> tuple[Kernel, Library]:
@@ -99,11 +113,11 @@ def saved_shapes(spec: Specialisation, layout: Layout) -> dict[str, tuple[int, .
 
 def run_forward(program: Program, layout: Layout, run: Run, first: Array, threads: int) -> None:
     """Runs forward. `run` holds "in", "out", "initial" and "final" arrays and, to save them, the saved ones."""
-    kernel, library = program.forward
-    for name, shape in saved_shapes(program.spec, layout).items():
+    plan = program.plan("forward", layout)
+    for name, shape in plan.saved.items():
         if name.startswith("kept ") and ("kept", name[5:], 0) not in run.arrays:
             run.put("kept", name[5:], np.empty(shape, program.spec.compute))
-    _launch(program, kernel, library, layout, run, first, threads)
+    plan.launch(run, first, threads)
 
 
 def run_backward(program: Program, layout: Layout, run: Run, first: Array, threads: int) -> None:
@@ -112,38 +126,45 @@ def run_backward(program: Program, layout: Layout, run: Run, first: Array, threa
     Gradients come out as `d in` of the full shape `[B, T, *batch, *axes]` for inputs and
     `[N, *batch, *axes]` for parameters, before broadcasting is summed away.
     """
-    kernel, library = program.backward
-    for spec in kernel.arrays:
+    plan = program.plan("backward", layout)
+    for spec in plan.kernel.arrays:
         key = (spec.purpose, spec.name, spec.pass_number)
-        if spec.purpose == "d kept" or (spec.purpose == "d in" and _is_input(program, spec)):
-            run.arrays[key] = _steps(program, layout, spec)
+        if spec.purpose == "d kept" or (spec.purpose == "d in" and _is_input(program.spec, spec)):
+            run.arrays[key] = _steps(program.spec, layout, spec)
             if spec.zeroed:
                 run.arrays[key][...] = 0
         elif spec.purpose == "d in":
-            shape = (layout.sequences, *layout.batch, *_own_shape(program, layout, spec))
+            shape = (layout.sequences, *layout.batch, *_own_shape(program.spec, layout, spec))
             run.arrays[key] = np.empty(shape, program.spec.compute)
-    _launch(program, kernel, library, layout, run, first, threads)
+    plan.launch(run, first, threads)
 
 
-def _is_input(program: Program, spec: ArraySpec) -> bool:
-    return program.spec.form.rec.table[spec.name].kind is Kind.INPUT
+def _is_input(of: Specialisation, spec: ArraySpec) -> bool:
+    return of.form.rec.table[spec.name].kind is Kind.INPUT
 
 
-def _own_shape(program: Program, layout: Layout, spec: ArraySpec) -> tuple[int, ...]:
-    rec = program.spec.form.rec
+def _stepped(of: Specialisation, spec: ArraySpec) -> bool:
+    """Whether an array has a row for every step."""
+    if spec.purpose in ("in", "d in"):
+        return _is_input(of, spec)
+    return spec.purpose in ("out", "kept", "d out", "d kept")
+
+
+def _own_shape(of: Specialisation, layout: Layout, spec: ArraySpec) -> tuple[int, ...]:
+    rec = of.form.rec
     sizes = [layout.sizes[a if a == LANE else rec.axis[a].size_of] for a in spec.axes]
     return (*sizes, 2) if spec.complex else tuple(sizes)
 
 
-def _steps(program: Program, layout: Layout, spec: ArraySpec) -> Array:
-    dtype = program.spec.compute if spec.storage == "real" else _DTYPES[spec.storage]
-    shape = (layout.batch_size, layout.steps, *layout.batch, *_own_shape(program, layout, spec))
+def _steps(of: Specialisation, layout: Layout, spec: ArraySpec) -> Array:
+    dtype = of.compute if spec.storage == "real" else _DTYPES[spec.storage]
+    shape = (layout.batch_size, layout.steps, *layout.batch, *_own_shape(of, layout, spec))
     return np.empty(shape, dtype)
 
 
-def _segments(program: Program, layout: Layout, spec: ArraySpec) -> Array:
+def _segments(of: Specialisation, layout: Layout, spec: ArraySpec) -> Array:
     """Checkpoints of each item."""
-    size = program.spec.segment(spec.pass_number)
+    size = of.segment(spec.pass_number)
     lengths = np.array(layout.lengths, np.int64)
     return np.repeat((lengths + size - 1) // size, prod(layout.batch))
 
@@ -160,61 +181,84 @@ def contiguous(array: Array, own: int) -> bool:
     return True
 
 
-def _launch(
-    program: Program, kernel: Kernel, library: Library, layout: Layout, run: Run, first: Array, threads: int
-) -> None:
-    items = layout.items
-    if items == 0:
-        return
-    table = np.zeros((len(kernel.arrays), 3), np.int64)
-    alive: list[Array] = []
-    for i, spec in enumerate(kernel.arrays):
-        array = run.arrays.get((spec.purpose, spec.name, spec.pass_number))
-        if array is None:
-            continue
-        offsets, step = _offsets(program, layout, spec, array)
-        alive += [array, offsets]
-        table[i] = (array.ctypes.data, offsets.ctypes.data, step)
-    per_item = prod(layout.batch)
-    lengths = np.repeat(np.array(layout.lengths, np.int64), per_item)
-    firsts = np.repeat(np.broadcast_to(np.asarray(first, np.int64), (layout.sequences,)), per_item)
-    extents = np.array(layout.extents, np.int64)
-    counter = np.zeros(1, np.int64)
-    work = sum(layout.lengths) * per_item * sum(a.size for a in kernel.arrays)
-    workers = max(1, min(threads, items)) if work >= _THREAD_WORTH else 1
+class Plan:
+    """A kernel with a layout: all that does not depend on where the arrays of a call are in memory."""
 
-    def run_items(scratch: Array) -> None:
-        start = scratch.ctypes.data
-        aligned = (start + 63) // 64 * 64
-        library.run(
-            table.ctypes.data, lengths.ctypes.data, firsts.ctypes.data, extents.ctypes.data, items,
-            counter.ctypes.data, aligned,
-        )  # fmt: skip
+    def __init__(self, spec: Specialisation, kernel: Kernel, library: Library, layout: Layout):
+        self.spec = spec
+        self.kernel = kernel
+        self.library = library
+        self.saved = saved_shapes(spec, layout)
+        self._layout = ref(layout)
+        self._items = layout.items
+        self._per_item = prod(layout.batch)
+        self._lengths = np.repeat(np.array(layout.lengths, np.int64), self._per_item)
+        self._extents = np.array(layout.extents, np.int64)
+        self._no_steps_before = np.zeros(self._items, np.int64)
+        moved = sum(a.size for a in kernel.arrays if _stepped(spec, a))
+        held = sum(spec.carried(number) for number in range(len(spec.form.passes)))
+        self._work = sum(layout.lengths) * self._per_item * (moved + 4 * held)
+        self._scratch = kernel.scratch * spec.real_bytes + 64
+        self._places: dict[tuple[int, tuple[int, ...], tuple[int, ...]], tuple[Array, int, int]] = {}
 
-    size = kernel.scratch * program.spec.real_bytes + 64
-    memory = [np.empty(size, np.uint8) for _ in range(workers)]
-    if workers == 1:
-        run_items(memory[0])
-    else:
+    def launch(self, run: Run, first: Array, threads: int) -> None:
+        """Runs the kernel. `first` are the steps before each sequence's own, or one number for all."""
+        if self._items == 0:
+            return
+        rows = []
+        for number, spec in enumerate(self.kernel.arrays):
+            array = run.arrays.get((spec.purpose, spec.name, spec.pass_number))
+            if array is None:
+                rows.append((0, 0, 0))
+            else:
+                _, offsets, step = self._place(number, array)
+                rows.append((array.ctypes.data, offsets, step))
+        table = np.array(rows, np.int64)
+        firsts = self._no_steps_before
+        if first.any():
+            firsts = np.repeat(
+                np.broadcast_to(np.asarray(first, np.int64), (len(self._lengths) // self._per_item,)), self._per_item
+            )
+        counter = np.zeros(1, np.int64)
+
+        def run_items(scratch: Array) -> None:
+            aligned = (scratch.ctypes.data + 63) // 64 * 64
+            self.library.run(
+                table.ctypes.data, self._lengths.ctypes.data, firsts.ctypes.data, self._extents.ctypes.data,
+                self._items, counter.ctypes.data, aligned,
+            )  # fmt: skip
+
+        workers = max(1, min(threads, self._items)) if self._work >= _THREAD_WORTH else 1
+        memory = [np.empty(self._scratch, np.uint8) for _ in range(workers)]
         waiting = [_pool(threads).submit(run_items, m) for m in memory[1:]]
         run_items(memory[0])
         for other in waiting:
             other.result()
 
+    def _place(self, number: int, array: Array) -> tuple[Array, int, int]:
+        """Where each item begins in an array: the offsets and their address; and the elements from step to step."""
+        key = (number, array.shape, array.strides)
+        found = self._places.get(key)
+        if found is None:
+            layout = self._layout()
+            assert layout is not None  # the caller holds it
+            offsets, step = _offsets(self.spec, layout, self.kernel.arrays[number], array)
+            if len(self._places) >= _MOST_PLACES:
+                self._places.clear()
+            found = self._places[key] = (offsets, offsets.ctypes.data, step)
+        return found
 
-def _offsets(program: Program, layout: Layout, spec: ArraySpec, array: Array) -> tuple[Array, int]:
+
+def _offsets(of: Specialisation, layout: Layout, spec: ArraySpec, array: Array) -> tuple[Array, int]:
     """Where each item begins in an array, and the elements from one step to the next."""
     own = len(spec.axes) + (1 if spec.complex else 0)
     strides = [s // array.itemsize for s in array.strides]
     rows = np.array(layout.rows, np.int64)
     starts = np.array(layout.starts, np.int64)
     if spec.purpose == "checkpoints":
-        counts = _segments(program, layout, spec)
+        counts = _segments(of, layout, spec)
         return (np.cumsum(counts) - counts) * spec.size, spec.size
-    stepped = spec.purpose in ("out", "kept", "d out", "d kept") or (
-        spec.purpose in ("in", "d in") and _is_input(program, spec)
-    )
-    if stepped:
+    if _stepped(of, spec):
         row = 0 if array.shape[0] == 1 else strides[0]
         lead, base, step = 2, rows * row + starts * strides[1], strides[1]
     elif spec.purpose == "in":

@@ -224,7 +224,7 @@ RECC_INLINE real recc_exp(real x) {
     const real whole = scaled - RECC_MAGIC;
     const real r = (x - whole * RECC_LN2_HIGH) - whole * RECC_LN2_LOW;
     const real p = 1 + (r + r * r * recc_exp_tail(r));
-    const real y = recc_from_bits(recc_to_bits(p) + (recc_bits)((recc_ubits)recc_to_bits(scaled) << RECC_MANTISSA));
+    const real y = recc_from_bits((recc_bits)((recc_ubits)recc_to_bits(p) + ((recc_ubits)recc_to_bits(scaled) << RECC_MANTISSA)));
     const real low = x < RECC_EXP_LOW ? 0 : y;
     return x <= RECC_EXP_HIGH ? low : x + RECC_INF; /* a NaN stays one */
 }

@@ -8,10 +8,18 @@ import torch
 
 from recc.bench.contest import Contest, Function, both_ways, draw, hold, only_forward, program
 from recc.bench.report import Cell, Table
-from recc.bench.rivals import chunked_correction, correction_loop, elementwise_loop, selective_loop
+from recc.bench.rivals import (
+    chunked_correction,
+    correction_loop,
+    correction_tuned_loop,
+    elementwise_loop,
+    selective_loop,
+    selective_tuned_loop,
+)
 from recc.bench.timing import Timing, race
 from recc.fuzz import Shapes, rel_rms
 
+_LOOP, _TUNED = "step loop in torch", "step loop in torch, tuned"
 _COLUMNS = ("", "median ms", "least ms", "runs")
 
 #: Arrays that an elementwise recurrence has to move: forward a, x -> y; backward a, x, dy -> da, dx.
@@ -64,7 +72,7 @@ def selective(seconds: float, shrink: int = 1) -> Table:
     """A diagonal selective recurrence against its step loop in torch."""
     op = program("selective")
     shapes = Shapes({"d": 256, "n": 16}, (2048 // shrink,), 4)
-    rivals: dict[str, Function] = {"step loop in torch": selective_loop}
+    rivals: dict[str, Function] = {_LOOP: selective_loop, _TUNED: selective_tuned_loop}
     contest = hold(op, draw(op, shapes), rivals, seconds)
     return _table(f"Diagonal, selective · {_shown(shapes)}", contest)
 
@@ -79,7 +87,7 @@ def correction(seconds: float, shrink: int = 1) -> Table:
         notes.append("chunked in torch: fla-core (and einops, which it needs) not installed")
     else:
         rivals["chunked in torch (fla-core)"] = chunked
-    rivals["step loop in torch"] = correction_loop
+    rivals |= {_LOOP: correction_loop, _TUNED: correction_tuned_loop}
     contest = hold(op, draw(op, shapes), rivals, seconds)
     return _table(f"Matrix memory with a decay and a rank-one correction · {_shown(shapes)}", contest, *notes)
 

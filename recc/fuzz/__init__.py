@@ -1,6 +1,13 @@
-"""Looking for counter-examples: arguments drawn from the declared domains, and whether results agree."""
+"""Looking for counter-examples: `recc.fuzz(op)` raises the first one that it finds.
+
+The package is callable: `recc.fuzz(op, …)` is `recc.fuzz.fuzz(op, …)`.
+"""
 
 from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
 
 from .agree import (
     TOLERANCE,
@@ -14,9 +21,23 @@ from .agree import (
     rel_rms,
     tolerance,
 )
+from .case import Case, draw_case
 from .draw import Shapes, draw_arguments, draw_initial, draw_symbol
+from .engine import CounterExample, Report, Trial, fuzz
+
+
+class _Fuzz(ModuleType):
+    """This package as a function."""
+
+    def __call__(self, op: Any, *args: Any, **kwargs: Any) -> Report:
+        """See `recc.fuzz.fuzz`."""
+        return fuzz(op, *args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Fuzz
 
 __all__ = [
-    "TOLERANCE", "Agreement", "Derivative", "Shapes", "compare", "directional_gradient", "draw_arguments",
-    "draw_initial", "draw_symbol", "inner", "no_differences", "random_direction", "rel_rms", "tolerance",
+    "TOLERANCE", "Agreement", "Case", "CounterExample", "Derivative", "Report", "Shapes", "Trial", "compare",
+    "directional_gradient", "draw_arguments", "draw_case", "draw_initial", "draw_symbol", "fuzz", "inner",
+    "no_differences", "random_direction", "rel_rms", "tolerance",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ import numpy as np
 
 from recc.errors import UsageError
 from recc.layout import Layout
-from recc.recurrence import Kind, Recurrence, Slot
+from recc.recurrence import Kind, Recurrence, Slot, Symbol
 from recc.runtime.host import check_dtype, dtype_name, is_torch, kind_of
 from recc.runtime.layout import describe, lay_out
 
@@ -51,22 +51,27 @@ def bind(
     kwargs: Mapping[str, Any],
     initial_state: Any,
     offsets: Sequence[int] | None,
-    steps: int | None,
+    steps: Any,
 ) -> Call:
     """Binds positional and named arguments in declared order. Raises `UsageError`."""
     if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 0):
         raise UsageError("steps", "a whole number, 0 or more", f"{steps!r}")
     found = _by_name(rec, args, kwargs)
     states, clock = split_state(rec, initial_state)
-    everything = [*found.values(), *states.values()]
-    torch = any(is_torch(v) for v in everything)
-    wide = any(hasattr(v, "dtype") and dtype_name(v) in ("float64", "complex128") for v in everything)
-    if not torch and not any(hasattr(v, "dtype") for v in everything):
-        wide = True
-    compute = "float64" if wide else "float32"
-    arrays = {n: _array(rec, n, v, torch, compute) for n, v in found.items()}
+    given = [*found.values(), *states.values()]
+    torch = any(is_torch(v) for v in given)
+    # Numbers and lists of Python have no type of their own to compute in.
+    typed = [hasattr(v, "dtype") for v in given]
+    found = {n: _as_array(f"argument {n!r}", v, torch) for n, v in found.items()}
+    states = {n: _as_array(f"initial state {n!r}", v, torch) for n, v in states.items()}
+    names = [dtype_name(v) for v in (*found.values(), *states.values())]
+    wide = any(own and n in ("float64", "complex128") for own, n in zip(typed, names, strict=True))
+    compute = "float64" if wide or not any(typed) else "float32"
     slots = {slot.name: slot for slot in rec.slots}
-    states = {n: _state_array(slots[n], v, torch, compute) for n, v in states.items()}
+    pairs = zip(found.items(), typed, strict=False)
+    arrays = {n: _argument(rec.table[n], v, own, torch, compute) for (n, v), own in pairs}
+    states = {n: _state(slots[n], v, torch, compute) for n, v in states.items()}
+    steps = None if steps is None else int(steps)
     return Call(rec, arrays, states, clock, offsets, steps, compute, _result(rec, arrays, compute), torch)
 
 
@@ -90,32 +95,27 @@ def _by_name(rec: Recurrence, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     return {name: found[name] for name in names}
 
 
-def _array(rec: Recurrence, name: str, value: Any, torch: bool, compute: str) -> Any:
-    """The argument as an array of the call's framework, in an element type that stands for what is declared."""
-    symbol = rec.table[name]
-    value = _as_array(f"argument {name!r}", value, torch)
+def _argument(symbol: Symbol, value: Any, typed: bool, torch: bool, compute: str) -> Any:
+    """The argument in an element type that stands for what is declared; its own if it came with one."""
     check_dtype(symbol, dtype_name(value))
     if symbol.dtype == "complex":
         return _cast(value, "complex128" if compute == "float64" else "complex64", torch)
-    if symbol.dtype == "real" and kind_of(dtype_name(value)) != "real":
+    if symbol.dtype == "real" and (not typed or kind_of(dtype_name(value)) != "real"):
         return _cast(value, compute, torch)
     return value
 
 
-def _state_array(slot: Slot, value: Any, torch: bool, compute: str) -> Any:
-    """The state as an array of the call's framework, in the computing type."""
-    who = f"initial state {slot.name!r}"
-    value = _as_array(who, value, torch)
-    name = dtype_name(value)
+def _state(slot: Slot, value: Any, torch: bool, compute: str) -> Any:
+    """The state in the computing type."""
     if slot.dtype == "complex":
         return _cast(value, "complex128" if compute == "float64" else "complex64", torch)
-    if kind_of(name) == "complex":
-        raise UsageError(who, "real numbers", name)
+    if kind_of(dtype_name(value)) == "complex":
+        raise UsageError(f"initial state {slot.name!r}", "real numbers", dtype_name(value))
     return _cast(value, compute, torch)
 
 
 def _as_array(who: str, value: Any, torch: bool) -> Any:
-    """A tensor on the CPU, or a plain NumPy array in this machine's byte order. Raises `UsageError`."""
+    """A tensor on the CPU, or a NumPy array of whole elements in this machine's byte order. Raises `UsageError`."""
     if is_torch(value):
         if value.device.type != "cpu":
             raise UsageError(who, "a tensor on the CPU", f"one on {value.device}", "move it with .cpu()")
@@ -128,6 +128,8 @@ def _as_array(who: str, value: Any, torch: bool) -> Any:
         raise UsageError(who, "numbers", f"elements of type {array.dtype}")
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
+    if not array.flags.aligned or any(stride % array.itemsize for stride in array.strides):
+        array = array.copy()  # a field of records
     if not torch:
         return array
     import torch as framework
@@ -209,7 +211,7 @@ def _whole(name: str, clock: Any) -> Any:
         return clock
     array = clock if is_torch(clock) else np.asarray(clock)
     if kind_of(dtype_name(array)) != "int" or len(array.shape) > 1:
-        actual = f"shape {list(array.shape)} of {dtype_name(array)}"
+        actual = f"{clock!r}" if not len(array.shape) else f"shape {list(array.shape)} of {dtype_name(array)}"
         raise UsageError(f"initial state {name!r}", "a whole number of steps, or [N] of them", actual)
     return clock
 

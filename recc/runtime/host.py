@@ -20,6 +20,9 @@ _STORED = {
     "complex128": "float64",
 }  # fmt: skip
 
+#: NumPy works the name of a type out anew every time.
+_NAMES = {np.dtype(name): name for name in _STORED}
+
 
 @dataclass(frozen=True)
 class Host:
@@ -48,25 +51,31 @@ def is_torch(value: object) -> bool:
 def to_host(value: Any) -> Host:
     """A view of a NumPy array's or a CPU tensor's memory."""
     if is_torch(value):
-        import torch
-
-        tensor = value.detach().resolve_neg()
-        if tensor.is_complex():
-            return Host(torch.view_as_real(tensor.resolve_conj()).numpy(), _STORED[str(tensor.dtype)[6:]], True)
-        if tensor.dtype == torch.bfloat16:
-            return Host(tensor.view(torch.int16).numpy().view(np.uint16), "bfloat16", False)
-        return to_host(tensor.numpy())
-    if not value.flags.aligned or any(stride % value.itemsize for stride in value.strides):
-        value = np.ascontiguousarray(value).reshape(value.shape)  # a field of a record
-    name = value.dtype.name
+        return _tensor_to_host(value)
+    name = _NAMES.get(value.dtype) or value.dtype.name
     if name.startswith("complex"):
-        pairs = value[..., None].view(_STORED[name])
-        return Host(pairs, _STORED[name], True)
+        return Host(value[..., None].view(_STORED[name]), _STORED[name], True)
+    return _array_to_host(value, name)
+
+
+def _tensor_to_host(tensor: Any) -> Host:
+    import torch
+
+    tensor = tensor.detach().resolve_neg()
+    name = str(tensor.dtype)[6:]
+    if tensor.is_complex():
+        return Host(torch.view_as_real(tensor.resolve_conj()).numpy(), _STORED[name], True)
+    if name == "bfloat16":
+        return Host(tensor.view(torch.int16).numpy().view(np.uint16), name, False)
+    return _array_to_host(tensor.numpy(), name)
+
+
+def _array_to_host(array: Array, name: str) -> Host:
     if name == "float16":
-        return Host(value.view(np.uint16), "float16", False)
+        return Host(array.view(np.uint16), "float16", False)
     if name == "bool":
-        return Host(value.view(np.uint8), "uint8", False)
-    return Host(value, _STORED[name], False)
+        return Host(array.view(np.uint8), "uint8", False)
+    return Host(array, _STORED[name], False)
 
 
 def dtype_name(value: Any) -> str:

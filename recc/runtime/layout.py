@@ -70,7 +70,7 @@ def describe(rec: Recurrence, symbol: Symbol) -> str:
 
 def _sizes(rec: Recurrence, shapes: Mapping[str, Sequence[int]], states: Mapping[str, Sequence[int]]) -> dict[str, int]:
     sizes: dict[str, int] = {}
-    given: dict[str, str] = {}
+    given: dict[str, tuple[str, str]] = {}
     for symbol in rec.arguments:
         shape = shapes[symbol.name]
         lead = leading(rec, symbol)
@@ -101,15 +101,21 @@ def _sizes(rec: Recurrence, shapes: Mapping[str, Sequence[int]], states: Mapping
 
 
 def _take(
-    rec: Recurrence, sizes: dict[str, int], given: dict[str, str], who: str, axes: tuple[str, ...], shape: Sequence[int]
+    rec: Recurrence,
+    sizes: dict[str, int],
+    given: dict[str, tuple[str, str]],
+    who: str,
+    axes: tuple[str, ...],
+    shape: Sequence[int],
 ) -> None:
     for axis, size in zip(axes, shape[len(shape) - len(axes) :], strict=True):
         root = rec.axis[axis].size_of
         if sizes.setdefault(root, int(size)) != size:
-            expected = f"size {sizes[root]} along axis {axis!r}, as {given[root]}"
+            other, first = given[root]
+            where = f"in {other}" if first == axis else f"along axis {first!r} of {other}"
+            expected = f"size {sizes[root]} along axis {axis!r}, as {where}"
             raise UsageError(who, expected, f"size {size} (shape {list(shape)})")
-        given.setdefault(root, f"in {who}" if axis == root else f"along axis {axis!r} of {who}")
-
+        given.setdefault(root, (who, axis))
 
 
 def _time(rec: Recurrence, shapes: Mapping[str, Sequence[int]], steps: int | None) -> tuple[int, tuple[int, ...]]:

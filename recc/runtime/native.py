@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -14,9 +14,23 @@ from recc.forms.sequential import Sequential, derive_sequential
 from recc.layout import Layout
 from recc.recurrence import Kind, Recurrence, Slot, Symbol
 from recc.runtime.host import Array, Host
+from recc.runtime.layout import lay_out
 from recc.runtime.tiles import Tiles, choose_tiles
 
 Compute = Literal["float32", "float64"]
+
+
+#: Layouts kept by shape. Decoding has one; training on sequences of any length has one per length.
+_MOST_LAYOUTS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A layout, split into tiles where that pays, and the kernels for it by element types."""
+
+    tiles: Tiles | None
+    layout: Layout
+    programs: dict[object, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -28,7 +42,8 @@ class Native:
 
     rec: Recurrence
     _programs: dict[object, Any] = field(default_factory=dict)
-    _tiles: dict[object, Tiles | None] = field(default_factory=dict)
+    _layouts: dict[object, Layout] = field(default_factory=dict)
+    _cuts: dict[tuple[Layout, frozenset[str]], Cut] = field(default_factory=dict)
     _forms: dict[frozenset[str] | None, Sequential] = field(default_factory=dict)
 
     @cached_property
@@ -41,14 +56,46 @@ class Native:
             self._forms[lanes] = derive_sequential(self.rec, lanes)
         return self._forms[lanes]
 
-    def program(self, layout: Layout, compute: Compute, storage: Mapping[str, str]) -> Any:
+    def layout(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        states: Mapping[str, tuple[int, ...]],
+        offsets: Sequence[int] | None,
+        steps: int | None,
+    ) -> Layout:
+        """How the arrays of a call are laid out, the same object for the same shapes. Raises `UsageError`."""
+        key = (tuple(shapes.values()), tuple(states.items()), None if offsets is None else tuple(offsets), steps)
+        found = self._layouts.get(key)
+        if found is None:
+            found = lay_out(self.rec, shapes, states, offsets, steps)
+            if len(self._layouts) >= _MOST_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[key] = found
+        return found
+
+    def cut(self, layout: Layout, narrow: frozenset[str]) -> Cut:
+        """The split of an axis into items, by program and sizes alone. `narrow` are the 16-bit arguments."""
+        found = self._cuts.get((layout, narrow))
+        if found is None:
+            tiles = choose_tiles(self.form(layout.lanes), layout, narrow)
+            found = Cut(tiles, tiles.layout(layout) if tiles else layout)
+            if len(self._cuts) >= _MOST_LAYOUTS:
+                self._cuts.clear()
+            self._cuts[layout, narrow] = found
+        return found
+
+    def program(self, cut: Cut, compute: Compute, storage: Mapping[str, str]) -> Any:
         """The kernels for a layout, built on first use."""
         from recc.backends.c_cpu.launch import specialise
 
-        key = (tuple(sorted(layout.sizes.items())), layout.lanes, compute, tuple(sorted(storage.items())))
-        if key not in self._programs:
-            self._programs[key] = specialise(self.form(layout.lanes), layout, compute, storage)  # type: ignore[arg-type]
-        return self._programs[key]
+        types = (compute, *storage.items())
+        if types not in cut.programs:
+            layout = cut.layout
+            key = (tuple(sorted(layout.sizes.items())), layout.lanes, frozenset(types))
+            if key not in self._programs:
+                self._programs[key] = specialise(self.form(layout.lanes), layout, compute, storage)  # type: ignore[arg-type]  # names of types
+            cut.programs[types] = self._programs[key]
+        return cut.programs[types]
 
     def sources(self) -> dict[str, str]:
         """The text of every kernel built so far, by file."""
@@ -77,30 +124,21 @@ class Native:
             expected = f"a whole number of steps, or {layout.sequences} of them, one for each sequence"
             raise UsageError(f"initial state {self.rec.scan[0]!r}", expected, f"shape {list(first.shape)}")
         storage = storage_of(arguments, outputs)
-        tiles = self.tiles(layout, halves(storage))
-        run = Run()
+        cut = self.cut(layout, halves(storage))
+        tiles, run = cut.tiles, Run()
         self._put_inputs(run, layout, tiles, arguments, initial, compute)
         self._put(run, "out", tiles, {n: one_time(h.array, layout) for n, h in outputs.items()})
         self._put(run, "final", tiles, {n: h.array for n, h in final.items()})
         _put_saved(run, saved)
-        layout = tiles.layout(layout) if tiles else layout
-        run_forward(self.program(layout, compute, storage), layout, run, first, threads)
+        run_forward(self.program(cut, compute, storage), cut.layout, run, first, threads)
 
     def saved_shapes(self, layout: Layout, compute: Compute, narrow: frozenset[str]) -> dict[str, tuple[int, ...]]:
         """The arrays to pass as `saved`, by name, of the computing type. `narrow` are the 16-bit arguments."""
         from recc.backends.c_cpu.launch import saved_shapes
         from recc.backends.c_cpu.spec import Specialisation
 
-        tiles = self.tiles(layout, narrow)
-        layout = tiles.layout(layout) if tiles else layout
+        layout = self.cut(layout, narrow).layout
         return saved_shapes(Specialisation(self.form(layout.lanes), dict(layout.sizes), compute, {}), layout)
-
-    def tiles(self, layout: Layout, narrow: frozenset[str]) -> Tiles | None:
-        """The split of an axis into items, by program and sizes alone."""
-        key = (tuple(sorted(layout.sizes.items())), layout.lanes, narrow)
-        if key not in self._tiles:
-            self._tiles[key] = choose_tiles(self.form(layout.lanes), layout, narrow)
-        return self._tiles[key]
 
     def backward(
         self,
@@ -119,15 +157,14 @@ class Native:
         """Fills `d_initial`; gives gradients of arguments at full shape, batch axes not summed."""
         from recc.backends.c_cpu.launch import Run, run_backward
 
-        tiles = self.tiles(layout, halves(storage))
-        run = Run()
+        cut = self.cut(layout, halves(storage))
+        tiles, run = cut.tiles, Run()
         self._put_inputs(run, layout, tiles, arguments, initial, compute)
         _put_saved(run, saved)
         self._put(run, "d out", tiles, {n: one_time(h.array, layout) for n, h in d_outputs.items()})
         for purpose, table in (("d final", d_final), ("d initial", d_initial)):
             self._put(run, purpose, tiles, {n: h.array for n, h in table.items()})
-        layout = tiles.layout(layout) if tiles else layout
-        run_backward(self.program(layout, compute, storage), layout, run, first, threads)
+        run_backward(self.program(cut, compute, storage), cut.layout, run, first, threads)
         found = {key[1]: array for key, array in run.arrays.items() if key[0] == "d in"}
         if tiles is None:
             return found

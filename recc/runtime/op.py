@@ -46,6 +46,10 @@ class Op:
         text = f"{self.recurrence}\0{self.backend}\0{self.form}"
         return f"{self.recurrence.name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
+    @cached_property
+    def _no_step(self) -> Refusal | None:
+        return _no_step(self.recurrence)
+
     def __repr__(self) -> str:
         names = ", ".join(s.name for s in self.recurrence.arguments)
         return f"<recc op {self.recurrence.name}({names}), backend {self.backend!r}, form {self.form!r}>"
@@ -81,9 +85,8 @@ class Op:
         `state` is `None` before the first step.
         """
         rec = self.recurrence
-        refusal = _no_step(rec)
-        if refusal is not None:
-            raise Unsupported(refusal)
+        if self._no_step is not None:
+            raise Unsupported(self._no_step)
         widened = dict(inputs)
         for symbol in rec.of_kind(Kind.INPUT):
             value = widened.get(symbol.name)
@@ -199,7 +202,9 @@ class Op:
     def _run_numpy(self, call: Call) -> tuple[list[Any], list[Any]]:
         from recc.backends.c_cpu.launch import default_threads
 
-        rec, lay = self.recurrence, call.layout
+        rec = self.recurrence
+        shapes = {n: v.shape for n, v in call.arguments.items()}
+        lay = self._native.layout(shapes, {n: v.shape for n, v in call.initial.items()}, call.offsets, call.steps)
         outputs = {
             s.name: np.empty(
                 (lay.batch_size, *lay.extents, *lay.full_batch, *_own(rec, s, lay.sizes)), _numpy_dtype(s, call)

@@ -45,7 +45,7 @@ class _Frame:
 
     def __init__(
         self, args: Sequence[torch.Tensor], states: Sequence[torch.Tensor], given: str, offsets: Sequence[int] | None,
-        key: str, steps: int,
+        key: str, steps: int, fake: bool = False,
     ):  # fmt: skip
         self.native = _PROGRAMS[key]
         rec = self.rec = self.native.rec
@@ -53,8 +53,13 @@ class _Frame:
         slots = [slot for slot, flag in zip(rec.slots, given, strict=True) if flag == "1"]
         self.states = dict(zip((slot.name for slot in slots), states, strict=True))
         shapes = {n: tuple(t.shape) for n, t in self.args.items()}
-        self.layout: Layout = lay_out(
-            rec, shapes, {n: tuple(t.shape) for n, t in self.states.items()}, offsets, steps if steps >= 0 else None
+        of_states = {n: tuple(t.shape) for n, t in self.states.items()}
+        length = steps if steps >= 0 else None
+        # The sizes of fake tensors may be symbols, which are no keys.
+        self.layout: Layout = (
+            lay_out(rec, shapes, of_states, offsets, length)
+            if fake
+            else self.native.layout(shapes, of_states, offsets, length)
         )
         tensors = [*args, *states]
         wide = any(t.dtype in (torch.float64, torch.complex128) for t in tensors)
@@ -145,7 +150,7 @@ def _forward_fake(
     args: Sequence[torch.Tensor], states: Sequence[torch.Tensor], clock: torch.Tensor, given: str,
     offsets: Sequence[int] | None, key: str, result: str, steps: int, save: bool,
 ) -> list[torch.Tensor]:  # fmt: skip
-    frame = _Frame(args, states, given, offsets, key, steps)
+    frame = _Frame(args, states, given, offsets, key, steps, fake=True)
     return [*frame.empty_outputs(None, result), *frame.empty_states(), *frame.empty_saved(save)]
 
 

@@ -11,7 +11,7 @@ import torch
 
 from recc.fuzz import Shapes, tolerance
 from recc.recurrence import Kind
-from tests.agree.cases import Arrays, Program, programs
+from tests.agree.cases import Arrays, Program, program, programs
 from tests.agree.harness import agree, by_kernels, by_oracle, cotangents, differentiable, named, plain, tensors
 
 #: Two axes, a parameter over both, complex, order two with lagged inputs, several passes, gathers, no inputs' axes.
@@ -213,3 +213,29 @@ def test_numpy_in_numpy_out(name: str) -> None:
         np.testing.assert_array_equal(by_list[key], value)
     reference = named(program, program.op.reference(**arguments, initial_state=initial, output_final_state=True))
     agree(by_numpy, reference, 1e-10)
+
+
+def test_records_other_byte_orders_and_negated_views() -> None:
+    """Elements that no kernel could read where they lie are copied first."""
+    program = programs()["gated_delta"]
+    arguments, _ = program.draw(program.shapes())
+    expected = program.op(**arguments)
+    swapped = {n: v.astype(v.dtype.newbyteorder()) for n, v in arguments.items()}
+    np.testing.assert_array_equal(program.op(**swapped), expected)
+    packed = {}
+    for key, value in arguments.items():
+        room = np.zeros(value.shape, [("other", np.float32), ("value", np.float64), ("flag", np.bool_)])
+        room["value"] = value
+        packed[key] = room["value"]
+    np.testing.assert_array_equal(program.op(**packed), expected)
+    leaves = {n: torch.complex(torch.zeros(v.shape).double(), torch.tensor(-v)).conj().imag for n, v in arguments.items()}
+    assert all(t.is_neg() for t in leaves.values())
+    np.testing.assert_array_equal(plain(program.op(**leaves)), expected)
+
+
+def test_numbers_of_python_and_numpy_are_arrays_too() -> None:
+    case = program("recurrence leaky\n input x\n param a\n state h\n h[t] = a * h[t-1] + x[t]\n output y[t] = h[t]\n")
+    x = np.random.default_rng(0).standard_normal((1, 6))
+    expected = case.op(x, np.asarray(0.5))
+    for half in (0.5, np.float64(0.5), torch.tensor(0.5, dtype=torch.float64)):
+        np.testing.assert_array_equal(plain(case.op(x, half)), expected)
