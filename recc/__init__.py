@@ -23,14 +23,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "InternalError", "ReccError", "Refusal", "SourceError", "Unsupported", "UsageError", "__version__", "compile",
-    "zoo",
+    "fuzz", "zoo",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """Loads `recc.zoo` on first use."""
-    if name == "zoo":
+    """Loads `recc.fuzz` and `recc.zoo` on first use."""
+    if name in ("fuzz", "zoo"):
         from importlib import import_module
 
-        return import_module("recc.zoo")
+        return import_module(f"recc.{name}")
     raise AttributeError(f"module 'recc' has no attribute {name!r}")

@@ -33,6 +33,7 @@ _STAGES = ("parse + check", "derive", "emit, both", "cc, forward", "cc, backward
 def building(repeats: int = 3) -> Table:
     """Milliseconds of each stage: cold, with the kernels in the cache, and again; and of `import recc`."""
     rows: list[tuple[Cell, ...]] = []
+    _python("-c", _IMPORT + "; import recc.bench.building, recc.runtime.op")
     for name, title, sizes in _CASES:
         with tempfile.TemporaryDirectory() as cache:
             cold = _child(name, sizes, cache)
@@ -57,6 +58,8 @@ def _child(name: str, sizes: dict[str, int], cache: str) -> list[dict[str, float
 
 def _python(*arguments: str, cache: str | None = None) -> str:
     environment = dict(os.environ) if cache is None else {**os.environ, "RECC_CACHE": cache}
+    # An installed package has its bytecode; so has this one then, from the second process on.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise InternalError(f"measuring a build failed:\n{done.stderr.strip()[-2000:]}")

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recc import __version__
 from recc.backends.c_cpu.build import find_compiler
 from recc.bench import figures
 from recc.bench.building import building
@@ -45,13 +44,13 @@ def suite(seconds: float, quick: bool) -> Iterator[Table]:
         torch.set_num_threads(before)
 
 
-def machine() -> dict[str, object]:
+def machine(version: str) -> dict[str, object]:
     """What a figure depends on: processor, versions, threads, and how busy the machine is."""
     compiler = find_compiler()
     facts: dict[str, object] = {
         "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
         "compiler": compiler.version.splitlines()[0] if compiler else "none",
-        "versions": f"recc {__version__}, torch {torch.__version__}, NumPy {np.__version__}",
+        "versions": f"recc {version}, torch {torch.__version__}, NumPy {np.__version__}",
         "threads": THREADS,
     }
     if hasattr(os, "getloadavg"):

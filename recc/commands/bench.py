@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from recc import zoo
+from recc import __version__, zoo
 from recc.commands.cores import share_cores
 from recc.commands.programs import compiled, parse_sizes
 from recc.errors import ReccError, UsageError
@@ -60,7 +60,7 @@ def _zoo(options: argparse.Namespace) -> None:
 def _suite(options: argparse.Namespace) -> None:
     from recc.bench.suite import machine, suite
 
-    facts = machine()
+    facts = machine(__version__)
     for name, value in facts.items():
         print(f"{name}: {value}")
     tables = []
@@ -74,7 +74,7 @@ def _finish(options: argparse.Namespace, tables: list[Any]) -> None:
     from recc.bench.suite import machine
 
     print("\n\n".join(table.text() for table in tables))
-    _keep(options, machine(), tables)
+    _keep(options, machine(__version__), tables)
 
 
 def _keep(options: argparse.Namespace, facts: Mapping[str, object], tables: list[Any]) -> None:

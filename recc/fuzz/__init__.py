@@ -27,7 +27,7 @@ from .engine import CounterExample, Report, Trial, fuzz
 
 
 class _Fuzz(ModuleType):
-    """This package as a function."""
+    """The package as a function."""
 
     def __call__(self, op: Any, *args: Any, **kwargs: Any) -> Report:
         """See `recc.fuzz.fuzz`."""

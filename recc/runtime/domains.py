@@ -23,9 +23,9 @@ def check_domain(rec: Recurrence, symbol: Symbol, array: Array, sizes: Mapping[s
     """Verifies that an argument is inside its declared domain.
 
     Reals have to be numbers, finite ones unless the program works with infinities (it has one, or a
-    `max`, `min`, `logaddexp` or `logsumexp`), and within the declared interval; complex values are
-    measured by their size; `int(a)` by the size of axis a in `sizes`; `bool` may be given as 0 and 1;
-    `unit` is the 2-norm along the last axis. Raises `UsageError` with the first element that is outside.
+    `max`, `min`, `logaddexp` or `logsumexp`), and within the declared interval; an `int(a)` has to be inside
+    axis a, of the size in `sizes`; `bool` may be given as 0 and 1; `unit` is the 2-norm along the last axis.
+    Raises `UsageError` with the first element that is outside.
     """
     values = np.asarray(array)
     if symbol.dtype == "bool":
@@ -37,7 +37,7 @@ def check_domain(rec: Recurrence, symbol: Symbol, array: Array, sizes: Mapping[s
         _require(symbol, values, (values >= 0) & (values < size), what)
         return
     _require(symbol, values, ~np.isnan(values), "numbers")
-    if not _works_with_infinities(rec):
+    if not works_with_infinities(rec):
         _require(symbol, values, np.isfinite(values), "finite numbers")
     _check_interval(symbol, values)
     if symbol.domain.unit:
@@ -48,12 +48,9 @@ def _check_interval(symbol: Symbol, values: Array) -> None:
     domain = symbol.domain
     if not domain.bounded:
         return
-    size = np.abs(values) if symbol.dtype == "complex" else values
-    inside = (size > domain.lower if domain.lower_open else size >= domain.lower) | (domain.lower == -inf)
-    inside = inside & ((size < domain.upper if domain.upper_open else size <= domain.upper) | (domain.upper == inf))
-    plain = replace(symbol, dtype="real", domain=replace(domain, unit=False))
-    what = "absolute values" if symbol.dtype == "complex" else "values"
-    _require(symbol, values, inside, f"{what} {show_domain(plain)}")
+    inside = (values > domain.lower if domain.lower_open else values >= domain.lower) | (domain.lower == -inf)
+    inside = inside & ((values < domain.upper if domain.upper_open else values <= domain.upper) | (domain.upper == inf))
+    _require(symbol, values, inside, f"values {show_domain(replace(symbol, domain=replace(domain, unit=False)))}")
 
 
 def _check_unit(symbol: Symbol, values: Array) -> None:
@@ -91,7 +88,8 @@ def _more(count: int) -> str:
     return f", and {count - 1} more" if count > 1 else ""
 
 
-def _works_with_infinities(rec: Recurrence) -> bool:
+def works_with_infinities(rec: Recurrence) -> bool:
+    """Whether an infinite value has a meaning in a program: it names one, or is over a semiring that has one."""
     exprs = [e.expr for e in rec.equations]
     exprs += [e for s in rec.symbols for e in (s.initial, s.value) if e is not None]
     return any(
@@ -102,4 +100,4 @@ def _works_with_infinities(rec: Recurrence) -> bool:
     )
 
 
-__all__ = ["check_domain"]
+__all__ = ["check_domain", "works_with_infinities"]

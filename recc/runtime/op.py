@@ -217,7 +217,7 @@ class Op:
         }
         self._native.forward(
             lay,
-            call.compute,  # type: ignore[arg-type]
+            call.compute,  # type: ignore[arg-type]  # the name of a type, and there are two
             {n: to_host(v) for n, v in call.arguments.items()},
             {n: to_host(v) for n, v in outputs.items()},
             {n: to_host(v) for n, v in call.initial.items()},

@@ -72,7 +72,7 @@ class _Frame:
             return torch.complex128 if self.compute is torch.float64 else torch.complex64
         if symbol.dtype != "real":
             return torch.int64 if symbol.dtype == "int" else torch.bool
-        return getattr(torch, result)  # type: ignore[no-any-return]
+        return getattr(torch, result)  # type: ignore[no-any-return]  # a type by its name
 
     def empty_outputs(self, like: torch.Tensor | None, result: str) -> list[torch.Tensor]:
         """Outputs `[B, T, *batch, *axes]`."""

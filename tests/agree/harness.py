@@ -159,9 +159,9 @@ def worst(found: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, fl
 
 def differentiable(rec: Recurrence) -> set[str]:
     """The names of the gradients that the kernels give: constants have none."""
-    return {
-        f"d {s.name}" for s in rec.arguments if s.kind is not Kind.CONST and s.dtype in ("real", "complex")
-    } | {f"d {slot.name}" for slot in rec.slots}
+    return {f"d {s.name}" for s in rec.arguments if s.kind is not Kind.CONST and s.dtype in ("real", "complex")} | {
+        f"d {slot.name}" for slot in rec.slots
+    }
 
 
 def agree(found: Mapping[str, Any], expected: Mapping[str, Any], bound: float, what: object = "") -> None:

@@ -169,7 +169,13 @@ class Item:
         return None, bool(port.starts) and all(x < n if way == 1 else x >= 0 for x, n, way in ends)
 
     def _give(
-        self, table: dict[str, Array], d_fixed: dict[str, Array], port: Port, value: Array, axes: Sequence[str], at: Step
+        self,
+        table: dict[str, Array],
+        d_fixed: dict[str, Array],
+        port: Port,
+        value: Array,
+        axes: Sequence[str],
+        at: Step,
     ) -> None:
         """Adds a gradient to what a read found."""
         place, initial = self._place(port, at)

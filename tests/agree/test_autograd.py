@@ -43,7 +43,17 @@ def _flat(name: str) -> tuple[tuple[Any, ...], dict[str, torch.Tensor]]:
     leaves, states = tensors(arguments), tensors(initial)
     case.op(**leaves)
     given = "1" * len(states)
-    flat = (list(leaves.values()), list(states.values()), torch.tensor(0), given, None, case.op.key, "float64", -1, True)
+    flat = (
+        list(leaves.values()),
+        list(states.values()),
+        torch.tensor(0),
+        given,
+        None,
+        case.op.key,
+        "float64",
+        -1,
+        True,
+    )
     return flat, leaves
 
 
@@ -121,14 +131,16 @@ def test_a_cotangent_of_the_state_alone() -> None:
 
 
 def test_integer_outputs_have_no_gradient() -> None:
-    case = program("""
+    case = program(
+        """
 recurrence counts
     input x, k int(3)
     state n
     n[t] = n[t-1] + k[t]
     output y[t] = n[t] * 2
     output z[t] = x[t] * n[t-1]
-""".replace("int(3)", "in [0, 3]"))
+""".replace("int(3)", "in [0, 3]")
+    )
     x = torch.ones(1, 4, dtype=torch.float64, requires_grad=True)
     k = torch.arange(4.0, dtype=torch.float64)[None]
     y, z = case.op(x=x, k=k)

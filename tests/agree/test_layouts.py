@@ -163,7 +163,7 @@ def test_element_types_may_differ() -> None:
     """Parameters in float32 beside inputs in bfloat16, or float64 beside float32: the widest computes."""
     program = programs()["selective"]
     shapes = program.shapes(heads=(2,))
-    arguments, initial = program.draw(shapes)
+    arguments, _initial = program.draw(shapes)
     arguments = {n: v.astype(np.float32).astype(np.float64) for n, v in arguments.items()}
     values, expected, weights = by_oracle(program, shapes, arguments, {})
     mixed = tensors(arguments, torch.float32)
@@ -205,7 +205,8 @@ def test_numpy_in_numpy_out(name: str) -> None:
     by_torch, _ = by_kernels(program, tensors(arguments), tensors(initial), None)
     by_numpy = named(program, program.op(**arguments, initial_state=initial, output_final_state=True))
     by_list = named(
-        program, program.op(**{n: v.tolist() for n, v in arguments.items()}, initial_state=initial, output_final_state=True)
+        program,
+        program.op(**{n: v.tolist() for n, v in arguments.items()}, initial_state=initial, output_final_state=True),
     )
     for key, value in by_torch.items():
         assert isinstance(by_numpy[key], np.ndarray)
@@ -228,7 +229,9 @@ def test_records_other_byte_orders_and_negated_views() -> None:
         room["value"] = value
         packed[key] = room["value"]
     np.testing.assert_array_equal(program.op(**packed), expected)
-    leaves = {n: torch.complex(torch.zeros(v.shape).double(), torch.tensor(-v)).conj().imag for n, v in arguments.items()}
+    leaves = {
+        n: torch.complex(torch.zeros(v.shape).double(), torch.tensor(-v)).conj().imag for n, v in arguments.items()
+    }
     assert all(t.is_neg() for t in leaves.values())
     np.testing.assert_array_equal(plain(program.op(**leaves)), expected)
 

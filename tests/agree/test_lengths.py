@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-
-
 import numpy as np
 import pytest
 import torch
@@ -127,5 +125,3 @@ def test_rows_come_from_the_states_if_inputs_have_one() -> None:
     arguments, _ = case.draw(shapes)
     many = {"h": np.random.default_rng(0).standard_normal((3, *case.draw(shapes)[1]["h"].shape[1:]))}
     _holds(case, case.shapes(batch=3), arguments, many)
-
-

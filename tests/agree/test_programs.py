@@ -85,5 +85,3 @@ def _rounded(arrays: Arrays, dtype: Any) -> Arrays:
         wide = {"f": dtype, "c": np.result_type(dtype, np.complex64)}.get(value.dtype.kind, value.dtype)
         found[name] = value.astype(narrow).astype(wide)
     return found
-
-

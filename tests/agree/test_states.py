@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
@@ -14,7 +15,17 @@ from recc.fuzz import Shapes
 from recc.recurrence import Kind
 from recc.runtime.call import state_names
 from tests.agree.cases import Arrays, Program, program, programs
-from tests.agree.harness import agree, by_kernels, by_oracle, cotangents, differentiable, gradients, named, plain, tensors
+from tests.agree.harness import (
+    agree,
+    by_kernels,
+    by_oracle,
+    cotangents,
+    differentiable,
+    gradients,
+    named,
+    plain,
+    tensors,
+)
 
 #: Programs whose pieces can be joined: they run from left to right, along one scan axis.
 FORWARD = ("gated_delta", "selective", "lru again", "second", "forward", "functions", "mlstm", "kalman", "hawkes")
@@ -80,7 +91,9 @@ def test_step_by_step_is_the_whole(name: str) -> None:
     whole = named(case, case.op(**arguments, output_final_state=True))
     state, parts = None, []
     for t in range(shapes.steps[0]):
-        now = {s.name: arguments[s.name][:, t] if s.kind is Kind.INPUT else arguments[s.name] for s in case.rec.arguments}
+        now = {
+            s.name: arguments[s.name][:, t] if s.kind is Kind.INPUT else arguments[s.name] for s in case.rec.arguments
+        }
         out, state = case.op.step(state, **now)
         parts.append(named(case, (out, state)))
     for symbol in case.rec.outputs:
@@ -117,7 +130,9 @@ def test_ways_to_give_a_state(name: str) -> None:
     for left in slots:
         some = {n: v for n, v in initial.items() if n != left}
         values, _, _ = by_oracle(case, shapes, arguments, some)
-        agree(named(case, case.op(**arguments, initial_state=some or None, output_final_state=True)), values, 1e-10, left)
+        agree(
+            named(case, case.op(**arguments, initial_state=some or None, output_final_state=True)), values, 1e-10, left
+        )
 
 
 def test_the_clock_is_part_of_the_state() -> None:
@@ -152,12 +167,14 @@ def test_packed_is_separate(name: str, start: bool) -> None:
     weights = cotangents(by_kernels(case, leaves, states, None, cu_seqlens=offsets)[0])
     values, found = by_kernels(case, leaves, states, weights, cu_seqlens=offsets)
     total: Arrays = {}
-    for i, (begin, end) in enumerate(zip(OFFSETS, OFFSETS[1:], strict=False)):
+    for i, (begin, end) in enumerate(itertools.pairwise(OFFSETS)):
         own, state = tensors(_cut(case, arguments, begin, end)), tensors({n: v[i : i + 1] for n, v in initial.items()})
         part = {n: w[:, begin:end] if n in _outputs(case) else w[i : i + 1] for n, w in weights.items()}
         alone, claimed = by_kernels(case, own, state, part)
         for key, value in alone.items():
-            np.testing.assert_array_equal(value, values[key][:, begin:end] if key in _outputs(case) else values[key][i : i + 1])
+            np.testing.assert_array_equal(
+                value, values[key][:, begin:end] if key in _outputs(case) else values[key][i : i + 1]
+            )
         for symbol in case.rec.arguments:
             key = f"d {symbol.name}"
             if symbol.kind is Kind.INPUT and key in claimed:

@@ -45,8 +45,17 @@ def _calls() -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "sizes differ", call(delta, good, k=np.zeros((2, 5, 6)))
     yield "numbers of steps differ", call(delta, good, g=np.zeros((2, 4)))
     yield "batches differ", call(delta, good, v=np.zeros((3, 5, 4)))
-    yield "heads differ", call(
-        delta, good, q=np.zeros((2, 5, 6, 3)), k=np.zeros((2, 5, 4, 3)), v=v[:, :, None], g=g[..., None], beta=g[..., None]
+    yield (
+        "heads differ",
+        call(
+            delta,
+            good,
+            q=np.zeros((2, 5, 6, 3)),
+            k=np.zeros((2, 5, 4, 3)),
+            v=v[:, :, None],
+            g=g[..., None],
+            beta=g[..., None],
+        ),
     )
     yield "a transposed parameter", call(hmm, sym, A=np.zeros((3, 2)))
     yield "complex for real", call(delta, good, v=v * 1j)
@@ -75,11 +84,15 @@ def _calls() -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "offsets that go back", call(delta, one, cu_seqlens=[0, 4, 3, 5])
     yield "no offsets", call(delta, one, cu_seqlens=[])
     yield "packed sequences in several rows", call(delta, good, cu_seqlens=[0, 5])
-    yield "a state for each row, not for each sequence", call(
-        delta, one, cu_seqlens=[0, 2, 5], initial_state=np.zeros((1, 3, 4))
+    yield (
+        "a state for each row, not for each sequence",
+        call(delta, one, cu_seqlens=[0, 2, 5], initial_state=np.zeros((1, 3, 4))),
     )
-    yield "offsets over several scan axes", lambda: programs()["roesser"].op(
-        *programs()["roesser"].draw(programs()["roesser"].shapes(batch=1))[0].values(), cu_seqlens=[0, 30]
+    yield (
+        "offsets over several scan axes",
+        lambda: programs()["roesser"].op(
+            *programs()["roesser"].draw(programs()["roesser"].shapes(batch=1))[0].values(), cu_seqlens=[0, 30]
+        ),
     )
     yield "no way to tell the number of steps", call(free, {"a": 0.5}, initial_state=np.zeros(1))
     yield "a number of steps that is none", call(free, {"a": 0.5}, initial_state=np.zeros(1), steps=-2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from recc.bench import building, figures, growth, memory, rivals  # noqa: E402  # torch may not be there
+from recc.bench import building, figures, growth, memory, rivals, timing  # noqa: E402  # torch may not be there
 from recc.bench.contest import draw, program  # noqa: E402
 from recc.bench.report import Table, shown, write_block  # noqa: E402
 from recc.bench.timing import race  # noqa: E402
@@ -20,6 +19,12 @@ from recc.errors import UsageError  # noqa: E402
 from recc.fuzz import Shapes, rel_rms  # noqa: E402
 
 TABLE = Table("A title", ("", "ms", "×"), (("one | two", 1.23456, None), ("three", 12345.6, float("nan"))), ("a note",))
+
+
+@pytest.fixture(autouse=True)
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One counted run to a turn: what is printed is tested here, not what it says."""
+    monkeypatch.setattr(timing, "_TURN", 0.0)
 
 
 def test_a_table_as_text() -> None:
@@ -77,23 +82,17 @@ def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
 
 def test_contenders_take_turns() -> None:
     order: list[str] = []
-    slow = count()
 
     def run(name: str) -> Any:
         def go() -> None:
             order.append(name)
-            # A turn of its own each time, whatever the clock says.
-            end = torch.randn(256, 256) @ torch.randn(256, 256)
-            next(slow)
-            assert end.isfinite().all()
 
         return go
 
     times = race({"a": run("a"), "b": run("b")}, 0.0, least=2)
     changes = [x for x, y in zip(order, [None, *order], strict=False) if x != y]
     assert changes == ["a", "b", "a", "b"]
-    for timing in times.values():
-        assert 0 < timing.least <= timing.median and timing.runs >= 2
+    assert all(0 < t.least <= t.median and t.runs == 2 for t in times.values())
 
 
 @pytest.mark.parametrize(
@@ -135,11 +134,12 @@ def test_every_table_of_the_suite() -> None:
 
 
 @pytest.mark.slow
-def test_memory_is_what_has_to_be_held() -> None:
-    (row, *_) = memory.memory(4).rows or [None]
-    if row is None:
+def test_memory_is_what_has_to_be_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_CASES", memory._CASES[-1:])
+    table = memory.memory(4)
+    if not table.rows:
         pytest.skip("this system does not tell peaks of memory")
-    *_, ratio = row
+    ((*_, ratio),) = table.rows
     assert isinstance(ratio, float) and ratio < 1.25
 
 
@@ -158,7 +158,7 @@ def test_one_program_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_a_program_without_gradients(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "counting.recc"
-    path.write_text("recurrence counting\n input on bool\n state n int\n n[t] = n[t-1] + on[t]\n output y[t] = n[t]\n")
+    path.write_text("recurrence changes\n input on bool\n output y[t] = where(on[t], 1, 0) - where(on[t-1], 1, 0)\n")
     status = main(["bench", str(path), "--steps", "16", "--seconds", "0"])
     captured = capsys.readouterr()
     assert status == 0, captured.err

@@ -191,8 +191,10 @@ def test_a_reader_that_goes_away() -> None:
 def test_bench_measures_a_program(program: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch", reason="kernels are measured against torch")
     assert main(["bench", str(program), "--steps", "64", "--seconds", "0", "--size", "d=8"]) == 0
-    row = capsys.readouterr().out.splitlines()[-1].split()
-    assert row[:3] == ["smooth", "d", "8"] and all(float(figure) > 0 for figure in row[3:])
+    title, _, forward, *_ = capsys.readouterr().out.splitlines()
+    assert title == "smooth · B 4, T 64, H 4, D 8, float32"
+    name, *figures = forward.split()
+    assert name == "forward" and all(float(figure.replace(",", "")) > 0 for figure in figures)
     assert main(["bench", str(program), "--steps", "0"]) == 2
     assert "no whole number above zero" in capsys.readouterr().err
 

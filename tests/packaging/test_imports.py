@@ -28,8 +28,9 @@ LEVELS = (
     ("recc.explain",),
     ("recc.runtime",),
     ("recc.pipeline",),
-    ("recc.fuzz", "recc.prove", "recc.bench", "recc.zoo"),
+    ("recc.fuzz", "recc.prove", "recc.zoo"),
     ("recc",),
+    ("recc.bench",),
     ("recc.commands", "recc.demo"),
     ("recc.cli", "recc.__main__"),
 )
