@@ -54,6 +54,14 @@ class Op:
         names = ", ".join(s.name for s in self.recurrence.arguments)
         return f"<recc op {self.recurrence.name}({names}), backend {self.backend!r}, form {self.form!r}>"
 
+    def __reduce__(self) -> Any:
+        """Pickles as the program and the options; kernels are found or built again where it is loaded."""
+        return Op, (self.recurrence, self.backend, self.form, self.chunk_size)
+
+    def __deepcopy__(self, memo: Any) -> Op:
+        """The op itself: it has no state but kernels, which copies of a module can share."""
+        return self
+
     def __call__(
         self,
         *args: Any,
@@ -193,6 +201,7 @@ class Op:
         given = "".join("1" if slot.name in call.initial else "0" for slot in rec.slots)
         states = [call.initial[slot.name] for slot in rec.slots if slot.name in call.initial]
         save = torch.is_grad_enabled() and any(t.requires_grad for t in (*args, *states))
+        torch_op.refuse_tangents([*args, *states])
         clock = torch.as_tensor(call.clock, dtype=torch.int64)
         steps = -1 if call.steps is None else call.steps
         flat = torch_op.forward_op(args, states, clock, given, offsets, self.key, call.result, steps, save)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd import forward_ad
 
 from recc.errors import Refusal, Unsupported
 from recc.layout import Layout
@@ -267,6 +268,15 @@ def _backward(ctx: Any, grads: list[torch.Tensor | None]) -> tuple[Any, ...]:
     return d_args, list(found[len(wanted) :]), None, None, None, None, None, None, None
 
 
+def refuse_tangents(tensors: Sequence[torch.Tensor]) -> None:
+    """Raises `Unsupported` in forward mode, where the operator would drop the tangents without a word."""
+    unpack: Any = forward_ad.unpack_dual
+    if not torch.compiler.is_compiling() and any(unpack(t).tangent is not None for t in tensors):
+        what = "forward-mode differentiation through a compiled recurrence"
+        reason = "the emitted kernels have reverse mode only"
+        raise Unsupported(Refusal(what, reason, "use torch.autograd.grad or backward()"))
+
+
 def _no_second_derivative(ctx: Any, *grads: Any) -> Any:
     what = "a second derivative through a compiled recurrence"
     raise Unsupported(
@@ -286,4 +296,4 @@ torch.library.register_autograd("recc::backward", _no_second_derivative, lib=_LI
 forward_op: Any = torch.ops.recc.forward.default
 backward_op: Any = torch.ops.recc.backward.default
 
-__all__ = ["backward_op", "differentiable", "forward_op", "register"]
+__all__ = ["backward_op", "differentiable", "forward_op", "refuse_tangents", "register"]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
+import torch.utils.checkpoint
 
 from recc.errors import Unsupported
 from recc.runtime.torch_op import backward_op, forward_op
@@ -93,6 +97,48 @@ def test_a_second_derivative_is_refused() -> None:
     first = torch.autograd.grad(case.op(**leaves).sum(), leaves["q"], create_graph=True)[0]
     with pytest.raises(Unsupported, match="a second derivative through a compiled recurrence"):
         torch.autograd.grad(first.square().sum(), leaves["q"])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_forward_mode_is_refused_and_not_taken_for_zero() -> None:
+    case = programs()["gated_delta"]
+    leaves = {n: torch.tensor(v) for n, v in case.draw(case.shapes())[0].items()}
+    with pytest.raises(Unsupported, match="forward-mode differentiation through a compiled recurrence"):
+        torch.func.jvp(lambda q: case.op(**{**leaves, "q": q}).sum(), (leaves["q"],), (leaves["q"],))
+    with torch.autograd.forward_ad.dual_level(), pytest.raises(Unsupported, match="reverse mode only"):
+        case.op(**{**leaves, "v": torch.autograd.forward_ad.make_dual(leaves["v"], leaves["v"])})
+
+
+def test_checkpointing_runs_the_forward_again() -> None:
+    case = programs()["gated_delta"]
+    leaves = tensors(case.draw(case.shapes())[0])
+    case.op(**leaves).sum().backward()
+    again = tensors(case.draw(case.shapes())[0])
+    torch.utils.checkpoint.checkpoint(lambda: case.op(**again).sum(), use_reentrant=False).backward()
+    for name, leaf in leaves.items():
+        torch.testing.assert_close(again[name].grad, leaf.grad, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["gated_delta", "both", "mamba", "roesser"])
+def test_copies_and_pickles(name: str) -> None:
+    """As parts of a module that is copied, saved, or sent to another process."""
+    case = programs()[name]
+    arguments, _ = case.draw(case.shapes())
+    expected = case.op(**arguments)
+    assert copy.deepcopy(case.op) is case.op
+    other = pickle.loads(pickle.dumps(case.op))
+    assert other.recurrence == case.rec
+    assert other.key == case.op.key
+    assert (other(**arguments) == expected).all()
+
+
+def test_calls_from_many_threads_at_once() -> None:
+    case = programs()["gated_delta"]
+    leaves = {n: torch.tensor(v) for n, v in case.draw(case.shapes(steps=50, heads=(3,)))[0].items()}
+    expected = case.op(**leaves)
+    with ThreadPoolExecutor(6) as pool:
+        for found in pool.map(lambda _: case.op(**leaves), range(60)):
+            assert torch.equal(found, expected)
 
 
 def test_no_gradient_is_kept_where_none_is_wanted() -> None:

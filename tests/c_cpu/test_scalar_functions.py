@@ -63,6 +63,7 @@ class Functions:
         self.dtype = dtype
         self.text = source(dtype)
         self.gnu = "clang" not in compiler.version and "Free Software Foundation" in compiler.version
+        self.major = int(found[1]) if (found := re.search(r" (\d+)\.\d+\.\d+", compiler.version)) else 0
         path = folder / f"{dtype}.c"
         path.write_text(self.text)
         library = path.with_suffix(".so")
@@ -261,6 +262,8 @@ def test_tanh_and_sigmoid_stay_in_their_range(functions: Functions) -> None:
 def test_loops_are_vectorised(functions: Functions) -> None:
     if not functions.gnu:
         pytest.skip("only GCC reports on vectorisation in a form that is read here")
+    if functions.major < 12:
+        pytest.skip("older ones leave the loop over softplus as it is")
     vectorised = {int(n) for n in re.findall(r"\.c:(\d+):\d+: optimized: loop vectorized", functions.said)}
     for number, line in enumerate(functions.text.splitlines(), 1):
         name = re.search(r"/\* (\w+) \*/", line)
