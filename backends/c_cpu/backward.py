@@ -31,7 +31,8 @@ class BackwardPass(PassWriter):
         emit(f"const int64_t end = begin + {segment} < length ? begin + {segment} : length;", 2)
         tape = ""
         if self.loop.carries:
-            tape = self.kernel.local(f"{self.prefix}tape", segment * size)
+            self.kernel.names(f"{self.prefix}carry tape", f"{self.prefix}tape")  # a program may have a `tape` too
+            tape = self.kernel.local(f"{self.prefix}carry tape", segment * size)
             name = self.kernel.checkpoints(self.number)
             emit(f"memcpy({tape}, {name}_at + begin / {segment} * {name}_step, {size} * sizeof(real));", 2)
             self._recompute(tape, size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from recc.backends.c_cpu.memory import Memory, Names, linear
 from recc.backends.c_cpu.nest import Leaf, Loop, Nest, Node
@@ -28,6 +28,9 @@ from recc.forms.block import (
 
 #: Elements of the largest array that a step keeps on the stack.
 STACKED = 2048
+
+#: Operations in a loop up to which four, or two, of its iterations run together.
+_FOURFOLD, _TWOFOLD = 32, 64
 
 
 class NestWriter:
@@ -55,6 +58,8 @@ class NestWriter:
         self.depth = depth
         self.allocate = allocate
         self.away: dict[str, str] = {}  # values too large for the stack
+        self.own: set[str] = set()  # values of which each of several iterations has its own
+        self.number = 0  # which of those iterations is being written
         self.lines: list[str] = []
         self.index: dict[str, str] = {}
         self.dims: dict[str, tuple[str, ...]] = {}
@@ -85,17 +90,18 @@ class NestWriter:
         if value.name in self.memory:
             return self.memory[value.name].load(index, self.sizes)
         dims = self.dims[value.name]
-        name = self.away.get(value.name) or self.names(value.name)
+        name = self.name(value)
         return f"{name}[{linear(dims, index, self.sizes)}]" if dims else name
 
     def arg(self, value: Value) -> str:
         """The C expression of an operand."""
         return self.element(self.nest.ref(value))
 
-    def open(self, axis: str) -> None:
+    def open(self, axis: str, step: int = 1) -> None:
         """Begins a loop."""
-        var = self.names(f"axis {axis}") if f"axis {axis}" in self.names.given else self._loop_name(axis)
-        self.emit(f"for (int64_t {var} = 0; {var} < {self.sizes[axis]}; ++{var}) {{")
+        var = self.names(f"axis {axis}", axis)
+        advance = f"++{var}" if step == 1 else f"{var} += {step}"
+        self.emit(f"for (int64_t {var} = 0; {var} < {self.sizes[axis]}; {advance}) {{")
         self.index[axis] = var
         self.depth += 1
 
@@ -104,14 +110,6 @@ class NestWriter:
         self.depth -= 1
         del self.index[axis]
         self.emit("}")
-
-    def _loop_name(self, axis: str) -> str:
-        clean = axis if axis not in self.names.used else f"{axis}_at"
-        while clean in self.names.used:
-            clean += "_"
-        self.names.used.add(clean)
-        self.names.given[f"axis {axis}"] = clean
-        return clean
 
     def _assign_storage(self) -> None:
         """Finds for every value the innermost body that holds its producer and all its consumers."""
@@ -159,11 +157,14 @@ class NestWriter:
                 self._loop(node)
 
     def _loop(self, loop: Loop) -> None:
+        copies = self._copies(loop)
+        if copies > 1:
+            self._jam(loop, copies)
+            return
         temporaries = self._begin_reductions(loop)
         inner = loop.innermost and not any(isinstance(n.item, Scatter) for n in loop.body if isinstance(n, Leaf))
-        if inner and self.sizes[loop.axis] >= 4:
-            clauses = "".join(f" reduction({op}:{names})" for op, names in _clauses(temporaries.values()))
-            self.emit(f"RECC_SIMD({clauses.strip()})")
+        if inner:
+            self._simd(loop, temporaries.values())
         self.open(loop.axis)
         if loop.innermost:
             for node in loop.body:
@@ -173,6 +174,76 @@ class NestWriter:
             self._body(loop.body, id(loop))
         self.close(loop.axis)
         self._end_reductions(loop, temporaries)
+
+    def _simd(self, loop: Loop, temporaries: Iterable[tuple[Op, str, str]]) -> None:
+        """Asks for vectors along an innermost loop that is long enough."""
+        if self.sizes[loop.axis] >= 4:
+            clauses = "".join(f" reduction({op}:{names})" for op, names in _clauses(temporaries))
+            self.emit(f"RECC_SIMD({clauses.strip()})")
+
+    def _copies(self, loop: Loop) -> int:
+        """How many iterations of an outer loop run together, their inner loops as one.
+
+        What all of them read is then loaded once, and a sum over the outer axis goes through memory once
+        for all of them.
+        """
+        inner = [node for node in loop.body if isinstance(node, Loop)]
+        items = [leaf.item for leaf in _leaves(loop)]
+        if not inner or not all(node.innermost for node in inner) or self.homes.get(id(loop)):
+            return 1
+        if any(isinstance(item, (Scatter, Cumulate, Segment, Matrix)) for item in items):
+            return 1
+        # The lanes of a vector are added up in order, and of several vectors at once that is slower.
+        if any(node.axis in self.nest.reduced(leaf.item) for node in inner for leaf in _leaves(node)):
+            return 1
+        wanted = 4 if len(items) <= _FOURFOLD else (2 if len(items) <= _TWOFOLD else 1)
+        size = self.sizes[loop.axis]
+        return next((n for n in (4, 2) if n <= wanted and size % n == 0 and size >= 2 * n), 1)
+
+    def _jam(self, loop: Loop, copies: int) -> None:
+        """Writes an outer loop with several iterations at a time."""
+        self._begin_reductions(loop)
+        leaves = [leaf.item for leaf in _leaves(loop)]
+        made = [item for item in leaves if not isinstance(item, Store) and loop.axis not in self.nest.reduced(item)]
+        self.own = {item.out.name for item in made if not self.dims[item.out.name]}
+        self.open(loop.axis, copies)
+        first = self.index[loop.axis]
+        places = [first]
+        for number in range(1, copies):
+            places.append(self.names(f"{first} plus {number}", f"{first}_{number}"))
+            self.emit(f"const int64_t {places[-1]} = {first} + {number};")
+
+        def each() -> Iterator[int]:
+            for number, place in enumerate(places):
+                self.number, self.index[loop.axis] = number, place
+                yield number
+            self.number, self.index[loop.axis] = 0, first
+
+        for node in loop.body:
+            if isinstance(node, Leaf):
+                for _ in each():
+                    self._leaf(node.item, None)
+                continue
+            temporaries = [self._begin_reductions(node) for _ in each()]
+            self._simd(node, [t for found in temporaries for t in found.values()])
+            self.open(node.axis)
+            for number in each():
+                for leaf in _leaves(node):
+                    self._leaf(leaf.item, temporaries[number].get(id(leaf.item)))
+            self.close(node.axis)
+            for number in each():
+                self._end_reductions(node, temporaries[number])
+        self.close(loop.axis)
+        self.own = set()
+
+    def name(self, value: Value) -> str:
+        """The C name of a value, of its own in each of several iterations that run together."""
+        if value.name in self.away:
+            return self.away[value.name]
+        name = self.names(value.name)
+        if self.number and value.name in self.own:
+            return self.names(f"{value.name} copy {self.number}", f"{name}_{self.number}")
+        return name
 
     def _begin_reductions(self, loop: Loop) -> dict[int, tuple[Op, str, str]]:
         """Starts every reduction whose outermost summed loop is this one; scalars for an innermost loop."""
@@ -189,7 +260,8 @@ class NestWriter:
             if direct:
                 identity, operator, _ = reduction(_fn(item))
                 alone = len(over) == 1 and not self.dims[item.out.name]
-                name = self.names(item.out.name) if alone else self.names(f"{item.out.name} in {loop.axis}")
+                label = f"{item.out.name} in {loop.axis}" + (f" {self.number}" if self.number else "")
+                name = self.name(item.out) if alone else self.names(label)
                 self._comment(item.out.name)
                 self.emit(f"real {name} = {identity};")
                 temporaries[id(item)] = (item, operator, name)
@@ -198,7 +270,7 @@ class NestWriter:
     def _fill(self, value: Value, identity: str) -> None:
         """Sets a reduction's result to the identity before its loops."""
         dims = self.dims[value.name]
-        name = self.away.get(value.name) or self.names(value.name)
+        name = self.name(value)
         if not dims:
             self.emit(f"real {name} = {identity};")
             return
@@ -251,7 +323,7 @@ class NestWriter:
             self.emit(f"{self.at(value, self.index)} = {expr};")
         else:
             kind = "real" if value.dtype == "real" else ("int" if value.dtype == "bool" else "int64_t")
-            self.emit(f"const {kind} {self.names(value.name)} = {expr};")
+            self.emit(f"const {kind} {self.name(value)} = {expr};")
 
     def _expression(self, op: Op) -> str:
         if isinstance(op, Map):

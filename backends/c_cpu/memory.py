@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +20,7 @@ _KEYWORDS = frozenset(
         "auto break case char const continue default do double else enum extern float for goto if inline int "
         "long register restrict return short signed sizeof static struct switch typedef union unsigned void "
         "volatile while real main exp log sin cos tanh erf floor abs sqrt pow item first last length extent "
-        "begin end scratch arrays NULL t s T I "
+        "begin end scratch arrays t s T I asm typeof linux unix "
     ).split()
 )
 
@@ -81,6 +82,10 @@ def linear(axes: tuple[str, ...], index: Mapping[str, str], sizes: Mapping[str, 
     return text
 
 
+#: Names of types and macros of the C library, and of what belongs to an array: its row, its start, its stride.
+_TAKEN = re.compile(r"[A-Z][A-Z0-9_]{2,}|\w+_t|\w+_(t(_m?\d+)*|at|step)")
+
+
 class Names:
     """C identifiers: the user's names where they are free and legal."""
 
@@ -95,6 +100,8 @@ class Names:
             clean = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in text)
             if not clean or clean[0].isdigit() or clean.startswith(("recc_", "_")):
                 clean = f"v{clean}"
+            if _TAKEN.fullmatch(clean):
+                clean = f"{clean}_"
             unique, number = clean, 2
             while unique in self.used:
                 unique, number = f"{clean}_{number}", number + 1

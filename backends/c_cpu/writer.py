@@ -106,7 +106,8 @@ class KernelWriter:
 
     def _array_name(self, array: ArraySpec) -> str:
         if array.purpose == "checkpoints":
-            return self.names(f"checkpoints {array.pass_number}" if array.pass_number else "checkpoints")
+            number = array.pass_number
+            return self.names(f"checkpoints {number}", f"checkpoints_{number}" if number else "checkpoints")
         label = {"kept": "", "d kept": "d", "in": "", "out": "", "d in": "d", "d out": "d"}.get(array.purpose)
         return self.names(f"{array.purpose if label is None else label} {array.name}".strip())
 
