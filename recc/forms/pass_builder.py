@@ -112,7 +112,11 @@ class PassBuilder:
             symbol = self.rec.table[name]
             for depth in range(1, deepest[name] + 1):
                 slot = self.plan.slot_delays.get((name, (depth * self.direction,)))
-                label = slot or (name if depth == 1 and symbol.kind is Kind.STATE else f"{name}_{'lag' if self.direction == 1 else 'lead'}{depth}")
+                label = slot or (
+                    name
+                    if depth == 1 and symbol.kind is Kind.STATE
+                    else f"{name}_{'lag' if self.direction == 1 else 'lead'}{depth}"
+                )
                 axes = self.plan.layout(symbol)
                 found.append(Carry(label, name, depth, axes, symbol.dtype == "complex", slot is not None))
         return found

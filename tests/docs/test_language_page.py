@@ -45,7 +45,7 @@ def test_grammar_is_verbatim() -> None:
 def test_table_of_functions() -> None:
     found = {}
     for signature, _, takes, gives in rows("Functions"):
-        name, arguments = re.fullmatch(r"`(\w+)\((.*)\)`", signature).groups()  # type: ignore[union-attr]
+        name, arguments = re.fullmatch(r"`(\w+)\((.*)\)`", signature).groups()
         found[name] = (len(arguments.split(",")), takes.split(" ")[0], _GIVES[gives])
     table = {f.name: (f.arity, f.accepts, f.result) for f in FUNCTIONS.values() if f.name not in OPERATOR}
     assert found == table
@@ -66,12 +66,12 @@ def test_table_of_operators() -> None:
 
 
 def test_table_of_reductions() -> None:
-    found = [re.match(r"`(\w+)\[", row[0])[1] for row in rows("Reductions")]  # type: ignore[index]
+    found = [re.match(r"`(\w+)\[", row[0])[1] for row in rows("Reductions")]
     assert found == list(REDUCTIONS)
 
 
 def test_table_of_matrices() -> None:
-    found = [re.match(r"`(\w+)\[", row[0])[1] for row in rows("Matrices")]  # type: ignore[index]
+    found = [re.match(r"`(\w+)\[", row[0])[1] for row in rows("Matrices")]
     assert set(found) == set(MATRIX_FUNCTIONS)
 
 

@@ -100,7 +100,7 @@ def test_contract_and_reduce() -> None:
     found = run(lambda b: b.contract((b.input("x", ("t", "n")), b.input("A", ("n", "m"))), ("n",)), x=X, A=A)
     np.testing.assert_allclose(found, X @ A, rtol=1e-14)
     for fn in ("max", "min", "prod"):
-        found = run(lambda b, fn=fn: b.reduce(fn, b.input("x", ("t", "n")), ("t",)), x=X)  # type: ignore[misc]
+        found = run(lambda b, fn=fn: b.reduce(fn, b.input("x", ("t", "n")), ("t",)), x=X)
         np.testing.assert_allclose(found, getattr(X, fn)(axis=0), rtol=1e-15)
 
 
@@ -132,7 +132,7 @@ def test_segment_and_mask() -> None:
     assert found.tolist() == [[1, 0, 0, 0], [2, 1, 0, 0], [0, 0, 1, 0], [0, 0, 3, 1]]
     x = RNG.normal(size=(4, 4))
     for strict in (False, True):
-        found = run(lambda b, s=strict: b.mask(b.input("x", ("t", "s")), "t", "s", s), x=x)  # type: ignore[misc]
+        found = run(lambda b, s=strict: b.mask(b.input("x", ("t", "s")), "t", "s", s), x=x)
         np.testing.assert_array_equal(found, np.tril(x, -1 if strict else 0))
     found = run(lambda b: b.mask(b.input("x", ("t", "s")), "s", "t"), x=x)
     np.testing.assert_array_equal(found, np.triu(x))

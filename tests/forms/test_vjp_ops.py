@@ -54,12 +54,12 @@ for _fn in ("sum", "prod"):
     for _reverse in (False, True):
         for _exclusive in (False, True):
             _name = f"running {_fn}{' back' * _reverse}{' exclusive' * _exclusive}"
-            SMOOTH[_name] = lambda b, f=_fn, r=_reverse, e=_exclusive: b.cumulate(  # type: ignore[misc]
+            SMOOTH[_name] = lambda b, f=_fn, r=_reverse, e=_exclusive: b.cumulate(
                 f, b.input("x", ("b", "t")), "t", reverse=r, exclusive=e
             )
 for _edge in ("zero", "wrap", "clamp"):
     for _offset in (-6, -2, -1, 1, 2, 6):
-        SMOOTH[f"shift {_edge} {_offset}"] = lambda b, e=_edge, o=_offset: b.shift(  # type: ignore[misc]
+        SMOOTH[f"shift {_edge} {_offset}"] = lambda b, e=_edge, o=_offset: b.shift(
             b.input("x", ("t", "n")), "t", o, e
         )
 
@@ -147,7 +147,7 @@ class _As:
 @pytest.mark.parametrize("fn", ["solve", "solve_unit_lower"])
 @pytest.mark.parametrize("name", SOLVES)
 def test_solves(name: str, fn: str, transposed: bool) -> None:
-    block = build(lambda b: SOLVES[name](_As(b, fn, transposed)))  # type: ignore[arg-type]
+    block = build(lambda b: SOLVES[name](_As(b, fn, transposed)))
     check(block, {"A": well})
     check(block, {"A": well}, sizes={**SIZES, "n": 0})
     check(block, {"A": well}, sizes={**SIZES, "n": 1})
@@ -157,7 +157,7 @@ def test_solves(name: str, fn: str, transposed: bool) -> None:
 
 @pytest.mark.parametrize("transposed", [False, True])
 def test_a_unit_lower_solve_reads_only_below_the_diagonal(transposed: bool) -> None:
-    block = build(lambda b: SOLVES["vector"](_As(b, "solve_unit_lower", transposed)))  # type: ignore[arg-type]
+    block = build(lambda b: SOLVES["vector"](_As(b, "solve_unit_lower", transposed)))
     check(block, {"A": lambda a: np.tril(a, -1) + np.triu(np.full(a.shape, np.nan))}, torch=False)
 
 
