@@ -59,15 +59,15 @@ def _check_unit(symbol: Symbol, values: Array) -> None:
     if off.any() and values.shape[-1]:
         at, actual = _first(off, size)
         count = int(off.sum())
-        expected = "vectors of length 1 along the last axis"
-        raise _error(symbol, expected, f"length {actual} at {at}{_more(count)}")
+        expected = f"vectors of norm 1 along axis {symbol.axes[-1]!r}"
+        raise _error(symbol, expected, f"norm {actual}{at}{_more(count)}")
 
 
 def _require(symbol: Symbol, values: Array, inside: Array, expected: str) -> None:
     outside = ~inside
     if outside.any():
         at, actual = _first(outside, values)
-        raise _error(symbol, expected, f"{actual} at {at}{_more(int(outside.sum()))}")
+        raise _error(symbol, expected, f"{actual}{at}{_more(int(outside.sum()))}")
 
 
 def _error(symbol: Symbol, expected: str, actual: str) -> UsageError:
@@ -77,11 +77,11 @@ def _error(symbol: Symbol, expected: str, actual: str) -> UsageError:
 
 
 def _first(chosen: Array, values: Array) -> tuple[str, str]:
-    """The index of the first chosen element, and the element."""
+    """Where the first chosen element is, and the element."""
     at = tuple(int(i) for i in np.argwhere(chosen)[0])
     value = values[at]
     text = f"{value:.6g}" if np.issubdtype(values.dtype, np.inexact) else str(value)
-    return f"index {list(at)}" if at else "the only element", text
+    return f" at index {list(at)}" if at else "", text
 
 
 def _more(count: int) -> str:
