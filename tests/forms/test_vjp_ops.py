@@ -59,9 +59,7 @@ for _fn in ("sum", "prod"):
             )
 for _edge in ("zero", "wrap", "clamp"):
     for _offset in (-6, -2, -1, 1, 2, 6):
-        SMOOTH[f"shift {_edge} {_offset}"] = lambda b, e=_edge, o=_offset: b.shift(
-            b.input("x", ("t", "n")), "t", o, e
-        )
+        SMOOTH[f"shift {_edge} {_offset}"] = lambda b, e=_edge, o=_offset: b.shift(b.input("x", ("t", "n")), "t", o, e)
 
 
 @pytest.mark.parametrize("name", SMOOTH)
