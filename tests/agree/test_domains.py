@@ -60,10 +60,10 @@ def test_infinities_where_they_mean_something() -> None:
         ("index", 3, r"indices into axis 'a', from 0 to 2, got 3 at"),
         ("index", -1, r"from 0 to 2, got -1 at"),
         ("z", np.nan, r"numbers, got nan\+0j at"),
-        ("ring", 2.0, r"vectors of length 1 along the last axis, got length"),
-        ("k", 2.0, r"vectors of length 1 along the last axis, got length"),
+        ("ring", 2.0, r"vectors of norm 1 along axis .d., got norm"),
+        ("k", 2.0, r"vectors of norm 1 along axis .d., got norm"),
         ("E", 0.0, r"values > 0, got 0 at index \[0\]"),
-        ("w", np.inf, r"finite numbers, got inf\+0j at the only element"),
+        ("w", np.inf, r"finite numbers, got inf\+0j"),
     ],
 )
 def test_what_is_outside(name: str, value: float, message: str) -> None:
