@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     _emit(commands.add_parser("emit", help="write the kernels of a program"))
     _run(commands.add_parser("run", help="run a program on columns of a .csv file or arrays of an .npz file"))
     _bench(commands.add_parser("bench", help="measure kernels on this machine"))
+    _fuzz(commands.add_parser("fuzz", help="look for arguments on which a program's kernels are wrong"))
     _zoo(commands.add_parser("zoo", help="list the programs that come with recc, or print one"))
     _demo(commands.add_parser("demo", help="train a small language model with a program"))
     return top
@@ -160,6 +161,20 @@ def _bench(command: argparse.ArgumentParser) -> None:
     command.add_argument("--quick", action="store_true", help="short sequences, for a first look")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the figures in full to this file too")
     command.add_argument("--write", type=Path, metavar="PAGE", help="write the tables into a page with marks")
+    command.set_defaults(command=act)
+
+
+def _fuzz(command: argparse.ArgumentParser) -> None:
+    def act(options: argparse.Namespace) -> None:
+        from recc.commands.fuzz import fuzz
+
+        fuzz(options)
+
+    _file(command)
+    _compiled(command)
+    command.add_argument("--cases", type=_positive, default=50, help="how many (default: 50)")
+    command.add_argument("--seed", type=int, default=0, help="the same seed gives the same cases (default: 0)")
+    command.add_argument("--only", type=_positive, metavar="CASE", help="one case, to see a counter-example again")
     command.set_defaults(command=act)
 
 

@@ -223,3 +223,30 @@ def test_several_scan_axes_need_arrays(tmp_path: Path, capsys: pytest.CaptureFix
         assert expected in capsys.readouterr().err
     assert main(["run", str(program), "--data", NILE[2]]) == 2
     assert "an .npz file, for 2 scan axes" in capsys.readouterr().err
+
+
+def test_fuzz_finds_no_fault_and_tells_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "smooth.recc"
+    program.write_text(
+        "recurrence smooth(d)\n  input x[d]\n  state h[d]\n  h[t] = 0.5 * h[t-1] + x[t]\n  output y[t] = h[t]\n"
+    )
+    assert main(["fuzz", str(program), "--cases", "3"]) == 0
+    assert "3 cases" in capsys.readouterr().out
+    # A kernel edited by hand, which forgets: the same command must say so and fail.
+    monkeypatch.setenv("RECC_CACHE", str(tmp_path / "kernels"))
+    edited = tmp_path / "edited"
+    edited.mkdir()
+    assert main(["fuzz", str(program), "--cases", "3"]) == 0
+    for kernel in (tmp_path / "kernels").glob("*forward*.c"):
+        text = kernel.read_text()
+        assert "0.5" in text
+        (edited / kernel.name).write_text(text.replace("0.5", "0.4"))
+    monkeypatch.setenv("RECC_OVERRIDE", str(edited))
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as done:
+        main(["fuzz", str(program), "--cases", "3"])
+    assert done.value.code == 1
+    told = capsys.readouterr().out
+    assert "smooth is wrong: y against the reference" in told and "seed=0" in told
