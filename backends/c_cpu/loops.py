@@ -173,7 +173,7 @@ class NestWriter:
         else:
             self._body(loop.body, id(loop))
         self.close(loop.axis)
-        self._end_reductions(loop, temporaries)
+        self._end_reductions(temporaries)
 
     def _simd(self, loop: Loop, temporaries: Iterable[tuple[Op, str, str]]) -> None:
         """Asks for vectors along an innermost loop that is long enough."""
@@ -232,7 +232,7 @@ class NestWriter:
                     self._leaf(leaf.item, temporaries[number].get(id(leaf.item)))
             self.close(node.axis)
             for number in each():
-                self._end_reductions(node, temporaries[number])
+                self._end_reductions(temporaries[number])
         self.close(loop.axis)
         self.own = set()
 
@@ -281,7 +281,7 @@ class NestWriter:
         for axis in reversed(missing):
             self.close(axis)
 
-    def _end_reductions(self, loop: Loop, temporaries: Mapping[int, tuple[Op, str, str]]) -> None:
+    def _end_reductions(self, temporaries: Mapping[int, tuple[Op, str, str]]) -> None:
         for item, _, name in temporaries.values():
             target = self.at(item.out, self.index)
             if target == name:

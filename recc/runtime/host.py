@@ -36,11 +36,6 @@ class Host:
     storage: str
     complex: bool
 
-    @property
-    def floating(self) -> bool:
-        """Whether the elements are real or complex floating-point numbers."""
-        return "float" in self.storage
-
 
 def is_torch(value: object) -> bool:
     """Whether a value is a torch tensor, without importing torch."""

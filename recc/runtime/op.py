@@ -30,7 +30,7 @@ class Op:
 
     def __init__(self, rec: Recurrence, backend: str = "auto", form: str = "auto", chunk_size: int | None = None):
         self.recurrence = rec
-        self.backend = _choose_backend(rec, backend)
+        self.backend = _choose_backend(backend)
         self.form = _choose_form(form)
         self.chunk_size = chunk_size
         self._native = Native(rec)
@@ -314,7 +314,7 @@ def _run_reference(
     return run_reference(rec, call, offsets, dtype)
 
 
-def _choose_backend(rec: Recurrence, backend: str) -> str:
+def _choose_backend(backend: str) -> str:
     if backend not in BACKENDS:
         raise UsageError("backend", f"one of {', '.join(BACKENDS)}", repr(backend))
     if backend in ("torch", "triton"):

@@ -75,7 +75,7 @@ class _Frame:
             return torch.int64 if symbol.dtype == "int" else torch.bool
         return getattr(torch, result)  # type: ignore[no-any-return]  # a type by its name
 
-    def empty_outputs(self, like: torch.Tensor | None, result: str) -> list[torch.Tensor]:
+    def empty_outputs(self, result: str) -> list[torch.Tensor]:
         """Outputs `[B, T, *batch, *axes]`."""
         lay, rec = self.layout, self.rec
         found = []
@@ -130,7 +130,7 @@ def _forward(
 ) -> list[torch.Tensor]:  # fmt: skip
     """Outputs, final states, and saved tensors, one after the other."""
     frame = _Frame(args, states, given, offsets, key, steps)
-    outputs, finals, saved = frame.empty_outputs(None, result), frame.empty_states(), frame.empty_saved(save)
+    outputs, finals, saved = frame.empty_outputs(result), frame.empty_states(), frame.empty_saved(save)
     slots = [slot.name for slot in frame.rec.slots]
     keep = {n: t.numpy() for n, t in zip(frame.saved_names(), saved, strict=True)} if save else {}
     frame.native.forward(
@@ -152,7 +152,7 @@ def _forward_fake(
     offsets: Sequence[int] | None, key: str, result: str, steps: int, save: bool,
 ) -> list[torch.Tensor]:  # fmt: skip
     frame = _Frame(args, states, given, offsets, key, steps, fake=True)
-    return [*frame.empty_outputs(None, result), *frame.empty_states(), *frame.empty_saved(save)]
+    return [*frame.empty_outputs(result), *frame.empty_states(), *frame.empty_saved(save)]
 
 
 def _run_backward(
@@ -171,7 +171,7 @@ def _run_backward(
     there = [n for n, flag in zip(names, flowing, strict=True) if flag == "1"]
     found = dict(zip(there, d_results, strict=True))
     outputs: dict[str, torch.Tensor] = {}
-    for symbol, template in zip(rec.outputs, frame.empty_outputs(None, result), strict=True):
+    for symbol, template in zip(rec.outputs, frame.empty_outputs(result), strict=True):
         gradient = found.get(symbol.name)
         outputs[symbol.name] = template.zero_() if gradient is None else gradient.contiguous()
     finals = {n: found[n].contiguous() for n in slots if n in found}
@@ -241,13 +241,12 @@ def _summed(frame: _Frame, symbol: Symbol, raw: Any) -> torch.Tensor:
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[torch.Tensor]) -> None:
-    args, states, clock, given, offsets, key, result, steps, save = inputs
+    args, states, clock, given, offsets, key, result, steps, _ = inputs
     rec = _PROGRAMS[key].rec
     count = len(rec.outputs) + len(rec.slots)
     ctx.save_for_backward(*args, *states, clock, *output[count:])
     ctx.parts = (len(args), len(states), len(output) - count)
     ctx.rest = (given, offsets, key, result, steps)
-    ctx.saved_enough = save
     ctx.set_materialize_grads(False)
 
 
