@@ -46,15 +46,12 @@ class BackwardPass(PassWriter):
     def _tape(self, tape: str, size: int, after: bool = False) -> dict[str, Memory]:
         """The carries before step s (or after it), by the step's names; declares a pointer to each."""
         found: dict[str, Memory] = {}
-        at = 0
-        for carry in self.loop.carries:
-            for part in range(2 if carry.complex else 1):
-                value = self.carry_value(carry.name, part)
-                pointer = self.kernel.names(f"{self.prefix}{value}{' after' if after else ''}")
-                row = f"{tape} + (s - begin{' + 1' if after else ''}) * {size}" + (f" + {at}" if at else "")
-                self.kernel.emit(f"{'' if after else 'const '}real *restrict {pointer} = {row};", 3)
-                found[value] = Memory(pointer, self.local_axes(carry.axes))
-                at += self.spec.count(carry.axes)
+        for carry, part, at in self.laid_out():
+            value = self.carry_value(carry.name, part)
+            pointer = self.kernel.names(f"{self.prefix}{value}{' after' if after else ''}")
+            row = f"{tape} + (s - begin{' + 1' if after else ''}) * {size}" + (f" + {at}" if at else "")
+            self.kernel.emit(f"{'' if after else 'const '}real *restrict {pointer} = {row};", 3)
+            found[value] = Memory(pointer, self.local_axes(carry.axes))
         return found
 
     def _recompute(self, tape: str, size: int) -> None:
@@ -115,7 +112,7 @@ class BackwardPass(PassWriter):
         for port in self.loop.writes:
             label = f"d {port.value}"
             if port.role == "carry":
-                memory[label] = Memory(self.carry_memory[(port.name, port.part)], self.local_axes(port.axes))
+                memory[label] = self.carried(port)
                 seeds[(port.name, port.part)] = label
             elif port.dtype == "real":
                 memory[label] = self.argument(port, "d out" if port.role == "output" else "d kept")
@@ -126,7 +123,7 @@ class BackwardPass(PassWriter):
                 continue
             value, key = block.output[label], f"> {label}"
             if port.role == "carry":
-                memory[key] = Memory(self.carry_memory[(port.name, port.part)], self.local_axes(port.axes))
+                memory[key] = self.carried(port)
                 stores.append(Store(key, value, overwrites=seeds[(port.name, port.part)]))
             elif port.role == "prologue":
                 memory[key] = totals[port.value]

@@ -86,6 +86,20 @@ class PassWriter:
                 return carry.name, int(name.endswith("_im"))
         raise AssertionError(name)
 
+    def carried(self, port: Port) -> Memory:
+        """The scratch memory of a carry, or in the backward direction of its gradient."""
+        return Memory(self.carry_memory[(port.name, port.part)], self.local_axes(port.axes))
+
+    def laid_out(self) -> list[tuple[Carry, int, int]]:
+        """Every part of every carry with where it begins in a checkpoint and in a row of the tape."""
+        found: list[tuple[Carry, int, int]] = []
+        at = 0
+        for carry in self.loop.carries:
+            for part in range(2 if carry.complex else 1):
+                found.append((carry, part, at))
+                at += self.spec.count(carry.axes)
+        return found
+
     def carry_value(self, name: str, part: int) -> str:
         """The step's name for a carry."""
         return next(p.value for p in self.loop.reads if p.role == "carry" and (p.name, p.part) == (name, part))
@@ -106,7 +120,15 @@ class PassWriter:
         storage = "real" if storage == self.spec.compute else storage
         lagged = "".join(f"_{'m' if lag < 0 else ''}{abs(lag)}" for lag in port.lags)
         pointer = f"{name}_t{lagged}" if stepped else f"{name}_at"
-        return Memory(pointer, port.axes, storage, 2 if port.complex else 1, port.part, lags=port.lags, base=name)
+        return Memory(
+            pointer,
+            port.axes,
+            storage,
+            2 if port.complex else 1,
+            port.part,
+            lags=port.lags,
+            base=name if stepped else "",
+        )
 
     def adds(self, name: str) -> bool:
         """Whether an input is read at several steps, so that its gradient is a sum."""
@@ -180,7 +202,7 @@ class PassWriter:
         emit = self.kernel.emit
         done: set[str] = set()
         for name, place in memory.items():
-            if not place.base or place.pointer.endswith("_at") or place.pointer in done:
+            if not place.base or place.pointer in done:
                 continue
             done.add(place.pointer)
             const = "" if name.startswith(">") else "const "
@@ -190,7 +212,7 @@ class PassWriter:
             emit(f"{const}{C_TYPE[place.storage]} *restrict {place.pointer} = {row};", depth)
         for value in inputs:
             place = memory[value.name]
-            if not place.base or place.pointer.endswith("_at"):
+            if not place.base:
                 continue
             if not place.axes:
                 kind = "real" if value.dtype == "real" else "int64_t"
@@ -229,7 +251,7 @@ class PassWriter:
         return f"{inside} ? {text} : {other}"
 
     def _needs_copy(self, place: Memory) -> bool:
-        native = place.storage in ("int64", "real") or place.storage == self.spec.compute
+        native = place.storage in ("int64", "real")
         vector = self.order[-1] if self.order else ""
         return not native or place.stride != 1 or (vector in place.axes and place.axes[-1] != vector)
 
@@ -282,13 +304,13 @@ class ForwardPass(PassWriter):
         inputs: dict[tuple[str, int], str] = {}
         for port in self.loop.reads:
             if port.role == "carry":
-                memory[port.value] = Memory(self.carry_memory[(port.name, port.part)], self.local_axes(port.axes))
+                memory[port.value] = self.carried(port)
                 inputs[(port.name, port.part)] = port.value
         stores: list[Store] = []
         for port in self.loop.writes:
             value, key = self.loop.step.output[port.value], f"> {port.value}"
             if port.role == "carry":
-                memory[key] = Memory(self.carry_memory[(port.name, port.part)], self.local_axes(port.axes))
+                memory[key] = self.carried(port)
                 stores.append(Store(key, value, overwrites=inputs[(port.name, port.part)]))
             else:
                 memory[key] = self.argument(port, "out" if port.role == "output" else "kept")
@@ -298,13 +320,9 @@ class ForwardPass(PassWriter):
         emit("}")
 
     def _checkpoint(self, target: str) -> None:
-        at = 0
-        for carry in self.loop.carries:
-            for part in range(2 if carry.complex else 1):
-                count = self.spec.count(carry.axes)
-                local = self.carry_memory[(carry.name, part)]
-                self.kernel.emit(f"memcpy({target} + {at}, {local}, {count} * sizeof(real));", 3)
-                at += count
+        for carry, part, at in self.laid_out():
+            local = self.carry_memory[(carry.name, part)]
+            self.kernel.emit(f"memcpy({target} + {at}, {local}, {self.spec.count(carry.axes)} * sizeof(real));", 3)
 
 
 def only_stored(block: Block, stores: Sequence[Store]) -> Block:

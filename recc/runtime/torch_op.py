@@ -96,12 +96,10 @@ class _Frame:
             found.append(torch.empty((lay.sequences, *lay.full_batch, *own), dtype=dtype))
         return found
 
-    def empty_saved(self, save: bool) -> list[torch.Tensor]:
-        """What a backward run needs, in a fixed order."""
-        if not save:
-            return []
-        shapes = self._saved_shapes()
-        return [torch.empty(shape, dtype=self.compute) for shape in shapes.values()]
+    def empty_saved(self, save: bool) -> dict[str, torch.Tensor]:
+        """What a backward run needs by name, in a fixed order; nothing if there will be none."""
+        shapes = self._saved_shapes() if save else {}
+        return {n: torch.empty(shape, dtype=self.compute) for n, shape in shapes.items()}
 
     def saved_names(self) -> list[str]:
         """The names of the saved tensors."""
@@ -132,7 +130,6 @@ def _forward(
     frame = _Frame(args, states, given, offsets, key, steps)
     outputs, finals, saved = frame.empty_outputs(result), frame.empty_states(), frame.empty_saved(save)
     slots = [slot.name for slot in frame.rec.slots]
-    keep = {n: t.numpy() for n, t in zip(frame.saved_names(), saved, strict=True)} if save else {}
     frame.native.forward(
         frame.layout,
         frame.compute_name,
@@ -140,11 +137,11 @@ def _forward(
         _hosts(_named(frame.rec, outputs)),
         _hosts(frame.states),
         _hosts(dict(zip(slots, finals, strict=True))),
-        keep,
+        {n: t.numpy() for n, t in saved.items()},
         _clock(clock),
         torch.get_num_threads(),
     )
-    return [*outputs, *finals, *saved]
+    return [*outputs, *finals, *saved.values()]
 
 
 def _forward_fake(
@@ -152,7 +149,7 @@ def _forward_fake(
     offsets: Sequence[int] | None, key: str, result: str, steps: int, save: bool,
 ) -> list[torch.Tensor]:  # fmt: skip
     frame = _Frame(args, states, given, offsets, key, steps, fake=True)
-    return [*frame.empty_outputs(result), *frame.empty_states(), *frame.empty_saved(save)]
+    return [*frame.empty_outputs(result), *frame.empty_states(), *frame.empty_saved(save).values()]
 
 
 def _run_backward(
