@@ -8,7 +8,6 @@ hand-edited copy, in place of the emitted text.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import ctypes
 import hashlib
@@ -20,12 +19,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from recc.backends.cache import cache_folder, edited_copy
+from recc.backends.cache import writable_folder as _writable_folder
 from recc.errors import InternalError, Refusal, Unsupported, UsageError
 
 HEADER = Path(__file__).with_name("recc_math.h")
@@ -130,45 +130,6 @@ def _processor() -> str:
     return "\n".join(sorted(set(lines)))
 
 
-def cache_folder() -> Path:
-    """Where built kernels are kept: `RECC_CACHE`, or `recc` in the user's cache. It may not exist yet."""
-    named = os.environ.get("RECC_CACHE")
-    if named:
-        return Path(named)
-    usual = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return (Path(usual) if usual else Path.home() / ".cache") / "recc"
-    except RuntimeError:  # a user without a home
-        return _passing_folder("the user has no home folder")
-
-
-def _writable_folder(folder: Path) -> Path:
-    """The folder, made if need be; or a passing one with a warning. Raises `UsageError` for one set by `RECC_CACHE`."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as problem:
-        reason = f"{folder}: {problem.strerror}"
-        if os.environ.get("RECC_CACHE"):
-            raise UsageError("RECC_CACHE", "a folder that can be written", reason) from None
-        return _passing_folder(reason)
-
-
-@cache
-def _passing_folder(reason: str) -> Path:
-    """A folder that goes when this process ends."""
-    warnings.warn(
-        f"recc keeps built kernels for this process only, because it cannot write them ({reason}); "
-        "set RECC_CACHE to a folder that can be written",
-        RuntimeWarning,
-        stacklevel=2,
-    )
-    folder = tempfile.mkdtemp(prefix="recc-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
-
-
 Function = Callable[..., None]
 
 
@@ -191,7 +152,7 @@ def build(source: str, label: str) -> Library:
         raise Unsupported(no_compiler())
     parts = (source, HEADER.read_text(), " ".join([*compiler.command, *compiler.flags]), compiler.version, _processor())
     name = f"{label}_{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}"
-    edited = _edited(name)
+    edited = edited_copy(name, ".c")
     if edited is not None:
         source = edited.read_text()
         name = f"{name}_{hashlib.sha256(source.encode()).hexdigest()[:8]}"
@@ -207,17 +168,6 @@ def build(source: str, label: str) -> Library:
     except OSError as problem:
         hint = "set RECC_CACHE to a folder on a file system that allows programs to run"
         raise UsageError("the cache of kernels", "a folder to load libraries from", str(problem), hint) from None
-
-
-def _edited(name: str) -> Path | None:
-    """The hand-edited text of a kernel, if there is one. Raises `UsageError` if `RECC_OVERRIDE` is no folder."""
-    folder = os.environ.get("RECC_OVERRIDE")
-    if not folder:
-        return None
-    if not Path(folder).is_dir():
-        raise UsageError("RECC_OVERRIDE", "a folder with edited kernels", f"{folder!r}, which is none")
-    path = Path(folder) / f"{name}.c"
-    return path if path.exists() else None
 
 
 def _compile(compiler: Compiler, source: str, text: Path, library: Path, edited: Path | None) -> None:

@@ -1,167 +1,101 @@
-"""Equations in the notation of mathematics, for a terminal and for LaTeX."""
+"""Expressions of a program as formulas, and as text or LaTeX."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import isinf
+from dataclasses import dataclass, field
+from typing import get_args
 
-from recc.recurrence import Along, Apply, At, Expr, Matrix, Number, Read, Recurrence, Reduce, Step, Symbol
+from recc.explain.notation import Big, Binary, Call, Equation, Indexed, Infix, Name, Node, Num, Power, Prefix, Shift
+from recc.explain.printers import Latex, Text
+from recc.recurrence import Along, Apply, Expr, Index, Matrix, Number, Read, Recurrence, Reduce, Step, Symbol
 
-_OR, _AND, _NOT, _COMPARE, _SUM, _PRODUCT, _SIGN, _POWER, _ATOM = range(9)
-_INFIX: Mapping[str, tuple[str, str, int]] = {
-    "add": (" + ", " + ", _SUM), "sub": (" - ", " - ", _SUM), "mul": (" · ", r" \, ", _PRODUCT),
-    "div": (" / ", " / ", _PRODUCT), "lt": (" < ", " < ", _COMPARE), "le": (" ≤ ", r" \le ", _COMPARE),
-    "gt": (" > ", " > ", _COMPARE), "ge": (" ≥ ", r" \ge ", _COMPARE), "eq": (" = ", " = ", _COMPARE),
-    "ne": (" ≠ ", r" \ne ", _COMPARE), "and": (" and ", r" \land ", _AND), "or": (" or ", r" \lor ", _OR),
-}  # fmt: skip
-_SUBSCRIPTS = str.maketrans("0123456789+-aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉₊₋ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ")
-_LOWERED = frozenset("0123456789+-aehijklmnoprstuvx")
-_GREEK = frozenset([
-    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi",
-    "pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega",
-])  # fmt: skip
-_LATEX_FUNCTIONS = frozenset(["exp", "log", "sin", "cos", "tanh", "min", "max"])
-
-_Shown = tuple[str, int]
+_INFIX: Mapping[str, Infix] = {op: op for op in get_args(Infix)}
+_TEXT, _LATEX = Text(), Latex()
+#: The step at which something is written, for each scan axis if there are several: `None` for the step itself.
+Place = Shift | tuple[Shift, ...] | None
 
 
 @dataclass(frozen=True)
 class Maths:
-    """Writes expressions of one recurrence. `latex` chooses the notation."""
+    """Writes expressions of one recurrence. `latex` chooses the notation of `expr` and `equation`.
+
+    `more` are symbols that expressions use beside those of the recurrence.
+    """
 
     rec: Recurrence
     latex: bool = False
+    more: Mapping[str, Symbol] = field(default_factory=dict)
 
     def equation(self, name: str, expr: Expr) -> str:
         """`name = expr` at a step."""
-        symbol = self.rec.table[name]
-        lags = (0,) * len(self.rec.scan) if symbol.varies else ()
-        left = self._name(symbol, lags, list(symbol.axes) if self.latex else [])
-        return f"{left} = {self.expr(expr)}"
+        left = self.target(name)
+        write = _LATEX if self.latex else _TEXT
+        return f"{write(left)} = {write(self.node(expr))}"
 
     def expr(self, expr: Expr) -> str:
         """An expression."""
-        return self._expr(expr)[0]
+        return (_LATEX if self.latex else _TEXT)(self.node(expr))
 
-    def _expr(self, expr: Expr) -> _Shown:
+    def target(self, name: str, at: Place = None) -> Node:
+        """A symbol as the left side of its equation."""
+        symbol = self._symbol(name)
+        lags = (0,) * len(self.rec.scan) if symbol.varies else ()
+        return Indexed(Name(name), self._times(lags, at), tuple(Shift(a) for a in symbol.axes))
+
+    def defined(self, name: str, expr: Expr) -> Equation:
+        """`name = expr` as an equation."""
+        return Equation(self.node(expr), self.target(name))
+
+    def node(self, expr: Expr, at: Place = None) -> Node:
+        """An expression at a step: the step itself, or another one given by name and offset."""
         if isinstance(expr, Number):
-            return self._number(expr.value), _ATOM
+            return Num(expr.value)
         if isinstance(expr, Step):
-            return expr.scan, _ATOM
+            return self._places(at)[self.rec.scan.index(expr.scan)]
         if isinstance(expr, Read):
-            return self._read(expr), _ATOM
+            return self._read(expr, at)
         if isinstance(expr, Reduce):
-            return self._reduce(expr)
+            return Big(expr.fn, tuple(Shift(a) for a in expr.over), self.node(expr.arg, at))
         if isinstance(expr, Matrix):
-            return self._matrix(expr), _ATOM
+            return Call(expr.fn, tuple(self.node(a, at) for a in expr.args), (expr.rows, expr.cols))
         assert isinstance(expr, Apply)
-        return self._apply(expr)
+        return self._apply(expr, at)
 
-    def _number(self, value: float) -> str:
-        if isinf(value):
-            text = r"\infty" if self.latex else "∞"
-            return text if value > 0 else f"-{text}"
-        return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+    def _symbol(self, name: str) -> Symbol:
+        return self.more[name] if name in self.more else self.rec.table[name]
 
-    def _read(self, expr: Read) -> str:
-        symbol = self.rec.table[expr.name]
-        shown = []
-        for axis, index in zip(symbol.axes, expr.index, strict=True):
-            if isinstance(index, At):
-                shown.append(self.expr(index.expr))
-            elif index != Along(axis) or self.latex:
-                shown.append(_shift(index.axis, index.offset))
-        plain = all(isinstance(i, Along) for i in expr.index) and [i.axis for i in expr.index if isinstance(i, Along)]
-        if not self.latex and shown and len(shown) < len(symbol.axes) and plain != list(symbol.axes):
-            shown = [_shift(i.axis, i.offset) if isinstance(i, Along) else self.expr(i.expr) for i in expr.index]
-        return self._name(symbol, expr.lags, shown)
+    def _times(self, lags: tuple[int, ...], at: Place) -> tuple[Node, ...]:
+        return tuple(Shift(s.name, s.offset - lag) for s, lag in zip(self._places(at), lags, strict=False))
 
-    def _name(self, symbol: Symbol, lags: tuple[int, ...], index: list[str]) -> str:
-        times = [_shift(s, -lag) for s, lag in zip(self.rec.scan, lags, strict=False)]
-        if self.latex:
-            below = ", ".join([*times, *index])
-            return f"{_latex_name(symbol.name)}_{{{below}}}" if below else _latex_name(symbol.name)
-        if len(times) == 1 and set(times[0]) <= _LOWERED:
-            inside = f"[{', '.join(index)}]" if index else ""
-            return f"{symbol.name}{times[0].translate(_SUBSCRIPTS)}{inside}"
-        inside = ", ".join([*times, *index])
-        return f"{symbol.name}[{inside}]" if inside else symbol.name
+    def _places(self, at: Place) -> tuple[Shift, ...]:
+        if at is None:
+            return tuple(Shift(s) for s in self.rec.scan)
+        return at if isinstance(at, tuple) else (at,) * len(self.rec.scan)
 
-    def _reduce(self, expr: Reduce) -> _Shown:
-        over = ", ".join(expr.over)
-        if self.latex:
-            sign = r"\sum" if expr.fn == "sum" else r"\prod" if expr.fn == "prod" else rf"\operatorname{{{expr.fn}}}"
-            sign = rf"\{expr.fn}" if expr.fn in ("max", "min") else sign
-            return f"{sign}_{{{over}}} {self._within(expr.arg, _PRODUCT)}", _PRODUCT
-        sign = {"sum": "Σ", "prod": "Π"}.get(expr.fn, expr.fn)
-        return f"{sign}_{over.replace(', ', '_')}({self.expr(expr.arg)})", _ATOM
+    def _read(self, expr: Read, at: Place) -> Node:
+        symbol = self._symbol(expr.name)
+        index = tuple(self._index(i, at) for i in expr.index)
+        odd = [k for k, (a, i) in enumerate(zip(symbol.axes, expr.index, strict=True)) if i != Along(a)]
+        along = [i.axis if isinstance(i, Along) else "" for i in expr.index]
+        # An offset may stand alone; where an axis is another one, which is which has to be told.
+        brief = index if odd and along != list(symbol.axes) else tuple(index[k] for k in odd)
+        return Indexed(Name(symbol.name), self._times(expr.lags, at), index, brief)
 
-    def _matrix(self, expr: Matrix) -> str:
-        args = ", ".join(self.expr(a) for a in expr.args)
-        if self.latex and expr.fn == "inv":
-            return rf"\left({args}\right)^{{-1}}"
-        axes = f"{expr.rows}, {expr.cols}"
-        name = rf"\operatorname{{{expr.fn}}}_{{{axes}}}" if self.latex else f"{expr.fn}[{axes}]"
-        return f"{name}({args})"
+    def _index(self, index: Index, at: Place) -> Node:
+        return Shift(index.axis, index.offset) if isinstance(index, Along) else self.node(index.expr, at)
 
-    def _within(self, expr: Expr, least: int) -> str:
-        text, level = self._expr(expr)
-        if level >= least:
-            return text
-        return rf"\left({text}\right)" if self.latex else f"({text})"
-
-    def _apply(self, expr: Apply) -> _Shown:
-        fn, args = expr.fn, expr.args
-        if fn == "neg":
-            return f"-{self._within(args[0], _PRODUCT)}", _SUM
-        if fn == "not":
-            return f"{'lnot ' if self.latex else 'not '}{self._within(args[0], _NOT)}".replace("lnot", r"\lnot"), _NOT
+    def _apply(self, expr: Apply, at: Place) -> Node:
+        fn, args = expr.fn, tuple(self.node(a, at) for a in expr.args)
+        if fn == "neg" or fn == "not":
+            return Prefix("neg" if fn == "neg" else "not", args[0])
         if fn == "pow":
-            power = f"{{{self.expr(args[1])}}}" if self.latex else self._within(args[1], _ATOM)
-            return f"{self._within(args[0], _ATOM)}^{power}", _POWER
-        if fn == "div" and self.latex:
-            return rf"\frac{{{self.expr(args[0])}}}{{{self.expr(args[1])}}}", _ATOM
-        if fn == "add" and isinstance(args[1], Apply) and args[1].fn == "neg":
-            return f"{self._within(args[0], _SUM)} - {self._within(args[1].args[0], _PRODUCT)}", _SUM
+            return Power(args[0], args[1])
+        if fn == "add" and isinstance(args[1], Prefix) and args[1].op == "neg":
+            return Binary("sub", args[0], args[1].arg)
         if fn in _INFIX:
-            text, latex, level = _INFIX[fn]
-            sign = latex if self.latex else text
-            tight = level + 1 if fn in ("sub", "div") or level == _COMPARE else level
-            return f"{self._within(args[0], level)}{sign}{self._within(args[1], tight)}", level
-        return self._function(fn, [self.expr(a) for a in args]), _ATOM
-
-    def _function(self, fn: str, args: list[str]) -> str:
-        if fn == "abs":
-            return rf"\left|{args[0]}\right|" if self.latex else f"|{args[0]}|"
-        if not self.latex:
-            return f"{fn}({', '.join(args)})"
-        if fn == "where":
-            return rf"\begin{{cases}} {args[1]} & {args[0]} \\ {args[2]} & \text{{otherwise}} \end{{cases}}"
-        if fn == "sqrt":
-            return rf"\sqrt{{{args[0]}}}"
-        if fn == "conj":
-            return rf"\overline{{{args[0]}}}"
-        if fn == "cis":
-            return f"e^{{i {args[0]}}}"
-        name = r"\sigma" if fn == "sigmoid" else rf"\operatorname{{{_escaped(fn)}}}"
-        name = rf"\{fn}" if fn in _LATEX_FUNCTIONS else name
-        return rf"{name}\left({', '.join(args)}\right)"
+            return Binary(_INFIX[fn], args[0], args[1])
+        return Call(fn, args)
 
 
-def _shift(name: str, offset: int) -> str:
-    return name if offset == 0 else f"{name}{offset:+d}"
-
-
-def _escaped(name: str) -> str:
-    return name.replace("_", r"\_")
-
-
-def _latex_name(name: str) -> str:
-    plain = name.rstrip("_")
-    if plain.lower() in _GREEK:
-        return f"\\{plain}"
-    return plain if len(plain) == 1 else rf"\mathrm{{{_escaped(plain)}}}"
-
-
-__all__ = ["Maths"]
+__all__ = ["Maths", "Place"]

@@ -1,4 +1,4 @@
-"""Blocks: straight-line code over named-axis tensors, with about ten operations.
+"""Blocks: straight-line code over named-axis tensors, with about a dozen operations.
 
 A Block is what every form is made of. It has no loops over time and no control flow; every value is a
 tensor of reals, integers or booleans whose axes have names, and operands broadcast by name. Complex
@@ -10,6 +10,8 @@ numbers are pairs of real values by the time a Block is built.
 | `Contract` | `out = sum over axes of the product of the args` |
 | `Reduce` | `max`, `min` or `prod` over axes |
 | `Cumulate` | running sum or product along an axis, either way, inclusive or exclusive |
+| `Scan` | a linear recurrence along an axis, over a ring or a semiring: `out[x] = a[x] out[x-1] + b[x]` |
+| `Convolve` | `out[x] = sum over y <= x of kernel[x-y] * arg[y]`, or over `y >= x` of `kernel[y-x] * arg[y]` |
 | `Segment` | `out[t, s] = prod of arg[r] for s < r <= t` (1 at t = s, 0 for t < s) |
 | `Mask` | `out[t, s] = arg[t, s] if t >= s (or t > s) else 0` |
 | `Matrix` | `solve`, `solve_unit_lower`, `inv`, `expm` on two axes of equal size |
@@ -19,6 +21,9 @@ numbers are pairs of real values by the time a Block is built.
 
 Three more make values out of nothing or look at one differently: `Constant`, `Iota` (the position along
 an axis) and `Rename` (the same elements under other axis names).
+
+`Cumulate`, `Scan` and `Convolve` follow an axis from one end to the other. Only the Blocks of parallel forms
+have them along a chunk axis: that is how such a Block makes many steps at once.
 """
 
 from __future__ import annotations
@@ -26,11 +31,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from math import inf
 from typing import Literal
 
 from recc.recurrence import Edge
 
 BlockDtype = Literal["real", "int", "bool"]
+Algebra = Literal["ring", "max-plus", "min-plus", "log-sum-exp"]
+
+#: The neutral element of ⊕ of each algebra, which ⊗ keeps, and that of ⊗.
+ZERO: Mapping[Algebra, float] = {"ring": 0.0, "max-plus": -inf, "min-plus": inf, "log-sum-exp": -inf}
+ONE: Mapping[Algebra, float] = {"ring": 1.0, "max-plus": 0.0, "min-plus": 0.0, "log-sum-exp": 0.0}
 
 #: The scalar functions of `Map`, with their number of arguments.
 MAP_ARITY: Mapping[str, int] = {
@@ -135,7 +146,8 @@ class Reduce(Op):
 class Cumulate(Op):
     """Running `sum` or `prod` along `axis`: of the elements up to x, x included unless `exclusive`.
 
-    `reverse` runs from the end: of the elements from x on.
+    `reverse` runs from the end: of the elements from x on. With `every` > 0 it starts anew at each multiple
+    of `every` along the axis; reversed runs keep within the same stretches, and start at their ends.
     """
 
     fn: Literal["sum", "prod"]
@@ -143,6 +155,58 @@ class Cumulate(Op):
     axis: str
     reverse: bool = False
     exclusive: bool = False
+    every: int = 0
+
+
+@dataclass(frozen=True)
+class Scan(Op):
+    """One component of a linear recurrence along `axis`, over the operations ⊕ and ⊗ of an algebra.
+
+        out_k[x, rows] = ⊕ over l, cols of a_kl[x, rows, cols] ⊗ out_l[x-1, cols]  ⊕  b_k[x, rows],
+        out_l[-1] = first_l
+
+    for components k = 0, 1, …, with one `b` and one `first` each. `entries` lists the pairs (k, l) that have
+    a transition, in the order of `a`; the others are the zero of the algebra. `rows` and `cols` name axes
+    of pairwise equal size; without any, the recurrence is elementwise. All operands broadcast by name: `a`
+    and `b` may lack `axis` (the same at each step), `first` and `b` run along `rows`. `reverse` runs from
+    the end: `out[x]` from `out[x+1]`.
+
+    In the ring ⊕ is +, ⊗ is *; in the semirings ⊕ is max, min or logaddexp and ⊗ is +.
+
+    An operation has one result, so that a recurrence of n components is n operations that differ in
+    `component` and `out` only, a *group* (see `group`). Whoever runs one component runs all of them.
+    """
+
+    entries: tuple[tuple[int, int], ...]
+    a: tuple[Value, ...]
+    b: tuple[Value, ...]
+    first: tuple[Value, ...]
+    axis: str
+    component: int
+    algebra: Algebra
+    rows: tuple[str, ...] = ()
+    cols: tuple[str, ...] = ()
+    reverse: bool = False
+
+    @property
+    def group(self) -> tuple[object, ...]:
+        """What the components of one recurrence have in common, and no other Scan has."""
+        return tuple(getattr(self, f.name) for f in fields(self) if f.name not in ("out", "component"))
+
+
+@dataclass(frozen=True)
+class Convolve(Op):
+    """`out[x] = sum over `over` of sum over y <= x of kernel[x-y] * arg[y]`, along `axis`.
+
+    Both run along `axis` and broadcast by name otherwise. `reverse` is the correlation
+    `out[x] = sum over `over` of sum over y >= x of kernel[y-x] * arg[y]`.
+    """
+
+    kernel: Value
+    arg: Value
+    axis: str
+    over: tuple[str, ...] = ()
+    reverse: bool = False
 
 
 @dataclass(frozen=True)
@@ -300,6 +364,12 @@ def show_op(op: Op) -> str:
         elif f.name in ("reverse", "exclusive", "strict", "transposed"):
             if item:
                 shown.append(f.name)
+        elif f.name == "entries":
+            shown.append("entries " + " ".join(f"{k},{i}" for k, i in item))
+        elif f.name == "every":
+            shown.extend([f"every {item}"] if item else [])
+        elif f.name == "algebra":
+            shown.append(item)
         elif isinstance(item, tuple):
             shown.append(f"{f.name} {' '.join(item)}")
         else:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from recc.forms.block import (
     MAP_ARITY,
+    ZERO,
+    Algebra,
     Block,
     BlockDtype,
     BlockError,
     Constant,
     Contract,
+    Convolve,
     Cumulate,
     Gather,
     Iota,
@@ -22,12 +25,14 @@ from recc.forms.block import (
     Op,
     Reduce,
     Rename,
+    Scan,
     Scatter,
     Segment,
     Shift,
     Value,
     map_dtype,
 )
+from recc.forms.simplify import simplify
 from recc.recurrence import Edge
 
 
@@ -47,6 +52,7 @@ class Builder:
     _names: set[str] = field(default_factory=set)
     _numbers: dict[str, int] = field(default_factory=dict)
     _constants: dict[str, float] = field(default_factory=dict)
+    _renamed: dict[str, tuple[Value, dict[str, str]]] = field(default_factory=dict)
 
     def input(self, name: str, axes: Iterable[str], dtype: BlockDtype = "real") -> Value:
         """A new input."""
@@ -96,19 +102,28 @@ class Builder:
         used = tuple((old, new) for old, new in names.items() if old in arg.axes and old != new)
         if not used:
             return arg
+        if arg.name in self._renamed:
+            # One operation for both, so that a rename back gives the value itself.
+            base, before = self._renamed[arg.name]
+            moved = dict(used)
+            both = {old: moved.get(new, new) for old, new in before.items()}
+            rest = {old: new for old, new in moved.items() if old not in before.values()}
+            return self.rename(base, {**rest, **both}, hint)
         table = dict(used)
         axes = self.sort(table.get(a, a) for a in arg.axes)
         if len(axes) != len(arg.axes):
             raise BlockError(f"rename of {arg} by {table} would take a diagonal")
         if (number := self.known(arg)) is not None:
             return self.constant(number, axes, arg.dtype)
-        return self._add(Rename, axes, arg.dtype, hint or arg.name, arg=arg, names=used)
+        out = self._add(Rename, axes, arg.dtype, hint or arg.name, arg=arg, names=used)
+        self._renamed[out.name] = (arg, table)
+        return out
 
     def map(self, fn: str, *args: Value, hint: str = "") -> Value:
         """A scalar function, elementwise."""
         if MAP_ARITY.get(fn) != len(args):
             raise BlockError(f"map {fn} with {len(args)} arguments")
-        simpler = _simplify(self, fn, args)
+        simpler = simplify(self, fn, args)
         if simpler is not None:
             return simpler
         if fn in ("add", "mul") and args[1].name < args[0].name:
@@ -118,7 +133,7 @@ class Builder:
 
     def contract(self, args: Iterable[Value], over: Iterable[str], hint: str = "") -> Value:
         """The sum over axes of a product. Factors without the summed axes move out of the sum."""
-        factors = [v if v.dtype == "real" else self.map("real", v) for v in args]
+        factors = [self._real(v) for v in args]
         summed = set(over)
         missing = summed - {a for v in factors for a in v.axes}
         if missing:
@@ -151,18 +166,92 @@ class Builder:
             for axis in axes:
                 arg = self.reduce(fn, arg, (axis,), hint)
             return arg
-        arg = arg if arg.dtype == "real" else self.map("real", arg)
-        arg = self.spread(arg, axes)
+        arg = self.spread(self._real(arg), axes)
         rest = tuple(a for a in arg.axes if a not in axes)
         return self._add(Reduce, rest, "real", hint, fn=fn, arg=arg, over=axes)
 
     def cumulate(
-        self, fn: Literal["sum", "prod"], arg: Value, axis: str, reverse: bool = False, exclusive: bool = False
+        self,
+        fn: Literal["sum", "prod"],
+        arg: Value,
+        axis: str,
+        reverse: bool = False,
+        exclusive: bool = False,
+        every: int = 0,
     ) -> Value:
         """Running sum or product along an axis."""
         arg = self.spread(arg, (axis,))
-        way = {"reverse": reverse, "exclusive": exclusive}
+        way = {"reverse": reverse, "exclusive": exclusive, "every": every}
         return self._add(Cumulate, arg.axes, "real", "", fn=fn, arg=arg, axis=axis, **way)
+
+    def scan(
+        self,
+        a: Mapping[tuple[int, int], Value],
+        b: Sequence[Value],
+        first: Sequence[Value],
+        axis: str,
+        algebra: Algebra = "ring",
+        rows: tuple[str, ...] = (),
+        cols: tuple[str, ...] = (),
+        reverse: bool = False,
+    ) -> tuple[Value, ...]:
+        """The components of a linear recurrence along an axis. See `Scan`.
+
+        Args:
+            a: the transition into component k from component l, by (k, l); absent ones are the zero of
+                the algebra, and so are those known to be it.
+            b: one drive for each component.
+            first: for each component the state before the first step, along `rows`, without `axis`.
+            axis: the axis that the recurrence follows.
+            algebra: which operations stand for + and *.
+            rows: axes of the state that the transitions mix, if any: they are matrices.
+            cols: another axis of the same size for each of them.
+            reverse: whether it runs from the end of the axis.
+
+        Returns:
+            A value for each component, all over the same axes. Components that stay zero are constants.
+        """
+        zero = ZERO[algebra]
+        matrices = {kl: self.spread(self._real(v), (*rows, *cols)) for kl, v in a.items() if self.known(v) != zero}
+        entries = tuple(sorted(matrices))
+        drives = tuple(self.spread(self._real(v), rows) for v in b)
+        firsts = tuple(self.spread(self._real(v), rows) for v in first)
+        every = (*matrices.values(), *drives, *firsts)
+        axes = self.sort({axis, *(x for v in every for x in v.axes)} - set(cols))
+        if not entries:
+            return tuple(self.spread(v, axes) for v in drives)
+        reached = {k for k in range(len(b)) if not self.known(drives[k]) == self.known(firsts[k]) == zero}
+        for _ in b:
+            reached |= {k for k, i in entries if i in reached}
+        if len(reached) < len(b):
+            kept = sorted(reached)
+            some = {
+                (x, y): matrices[k, i] for x, k in enumerate(kept) for y, i in enumerate(kept) if (k, i) in matrices
+            }
+            way = (axis, algebra, rows, cols, reverse)
+            part = self.scan(some, [drives[k] for k in kept], [firsts[k] for k in kept], *way) if kept else ()
+            found = dict(zip(kept, part, strict=True))
+            none = self.constant(zero, axes)
+            return tuple(self.spread(found.get(k, none), axes) for k in range(len(b)))
+        a_kl = tuple(matrices[kl] for kl in entries)
+        parts: dict[str, object] = {"entries": entries, "a": a_kl, "b": drives, "first": firsts}
+        parts |= {"axis": axis, "component": 0, "algebra": algebra, "rows": rows, "cols": cols, "reverse": reverse}
+        hints = ["" if self.known(v) is not None else v.name for v in b]
+        return tuple(self._add(Scan, axes, "real", hint, **{**parts, "component": k}) for k, hint in enumerate(hints))
+
+    def convolve(
+        self, kernel: Value, arg: Value, axis: str, over: Iterable[str] = (), reverse: bool = False, hint: str = ""
+    ) -> Value:
+        """The causal convolution of two values along an axis, summed over others. See `Convolve`."""
+        kernel, arg = (self.spread(self._real(v), (axis,)) for v in (kernel, arg))
+        summed = set(over)
+        missing = summed - {*kernel.axes, *arg.axes}
+        kernel = self.spread(kernel, missing)
+        axes = self.sort({*kernel.axes, *arg.axes} - summed)
+        if 0.0 in (self.known(kernel), self.known(arg)):
+            return self.constant(0.0, axes)
+        parts = {"kernel": kernel, "arg": arg, "axis": axis, "over": self.sort(summed), "reverse": reverse}
+        return self._add(Convolve, axes, "real", hint, **parts)
 
     def segment(self, arg: Value, row: str, col: str) -> Value:
         """Products over stretches of an axis; `arg` runs along `row`, `col` is another index over it."""
@@ -196,6 +285,14 @@ class Builder:
         """The elements that an integer tensor points at along an axis."""
         axes = self.sort((*(a for a in arg.axes if a != axis), *index.axes))
         return self._add(Gather, axes, arg.dtype, hint, arg=arg, axis=axis, index=index, edge=edge)
+
+    def last(self, arg: Value, axis: str, hint: str = "") -> Value:
+        """The last element along an axis, zero if there is none; a value without the axis is itself."""
+        return self.gather(arg, axis, self.constant(-1.0, dtype="int"), "wrap", hint) if axis in arg.axes else arg
+
+    def first(self, arg: Value, axis: str, hint: str = "") -> Value:
+        """The first element along an axis, zero if there is none; a value without the axis is itself."""
+        return self.gather(arg, axis, self.constant(0.0, dtype="int"), "zero", hint) if axis in arg.axes else arg
 
     def scatter(self, arg: Value, axis: str, index: Value, edge: Edge, axes: Iterable[str]) -> Value:
         """The transpose of a gather: a tensor over `axes`."""
@@ -231,6 +328,9 @@ class Builder:
             self._constants[out.name] = op.value
         return out
 
+    def _real(self, v: Value) -> Value:
+        return v if v.dtype == "real" else self.map("real", v)
+
     def _without_ones(self, factors: list[Value]) -> list[Value]:
         """Factors without the constant ones whose axes others have too."""
         kept = list(factors)
@@ -258,44 +358,3 @@ class Builder:
             name = f"{hint}_{number}" if hint else f"x{number}"
         self._names.add(name)
         return name
-
-
-def _simplify(b: Builder, fn: str, args: tuple[Value, ...]) -> Value | None:
-    """Identities of arithmetic with 0 and 1 that change neither axes nor dtype of the result."""
-    known = [b.known(v) for v in args]
-    dtype = map_dtype(fn, args)
-
-    def whole(v: Value) -> bool:
-        return v.dtype == dtype and set(v.axes) >= {a for w in args for a in w.axes}
-
-    if fn == "add":
-        for k, other in ((known[0], args[1]), (known[1], args[0])):
-            if k == 0.0 and whole(other):
-                return other
-    if fn == "sub" and known[1] == 0.0 and whole(args[0]):
-        return args[0]
-    if fn == "sub" and known[0] == 0.0 and whole(args[1]):
-        return b.map("neg", args[1])
-    if fn == "mul":
-        for k, other in ((known[0], args[1]), (known[1], args[0])):
-            if k == 1.0 and whole(other):
-                return other
-            if k == -1.0 and whole(other):
-                return b.map("neg", other)
-            if k == 0.0:
-                return b.constant(0.0, {a for w in args for a in w.axes}, dtype)
-    if fn == "div" and known[1] == 1.0 and whole(args[0]):
-        return args[0]
-    if fn == "div" and known[0] == 0.0:
-        return b.constant(0.0, {a for w in args for a in w.axes}, dtype)
-    if fn == "neg" and known[0] is not None:
-        return b.constant(-known[0], args[0].axes, dtype)
-    if fn == "real" and args[0].dtype == "real":
-        return args[0]
-    if fn == "real" and known[0] is not None:
-        return b.constant(known[0], args[0].axes)
-    if fn in ("add", "sub", "mul") and None not in known:
-        x, y = (k for k in known if k is not None)
-        folded = {"add": x + y, "sub": x - y, "mul": x * y}[fn]
-        return b.constant(folded, {a for w in args for a in w.axes}, dtype)
-    return None

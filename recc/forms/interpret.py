@@ -6,6 +6,7 @@ care for speed. Every array has exactly the axes of its value, in order.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from recc.forms.block import (
     BlockError,
     Constant,
     Contract,
+    Convolve,
     Cumulate,
     Gather,
     Iota,
@@ -27,6 +29,7 @@ from recc.forms.block import (
     Op,
     Reduce,
     Rename,
+    Scan,
     Scatter,
     Segment,
     Shift,
@@ -74,6 +77,7 @@ class _Run:
         self.sizes = sizes
         self.real = real
         self.env: dict[str, Array] = {}
+        self.groups: dict[tuple[object, ...], list[Array]] = {}
 
     def dtype(self, v: Value) -> np.dtype[Any]:
         return {"real": self.real, "int": np.dtype(np.int64), "bool": np.dtype(np.bool_)}[v.dtype]
@@ -153,13 +157,71 @@ def _reduce(run: _Run, op: Reduce) -> Array:
 
 def _cumulate(run: _Run, op: Cumulate) -> Array:
     array = np.moveaxis(run.env[op.arg.name], op.arg.axes.index(op.axis), -1)
-    array = array[..., ::-1] if op.reverse else array
-    if op.exclusive:
-        first = np.full((*array.shape[:-1], 1), 0 if op.fn == "sum" else 1)
-        array = np.concatenate([first, array], axis=-1)[..., : array.shape[-1]]
-    result = np.cumsum(array, axis=-1) if op.fn == "sum" else np.cumprod(array, axis=-1)
-    result = result[..., ::-1] if op.reverse else result
+    size = array.shape[-1]
+    result = np.empty_like(array)
+    for begin in range(0, size, op.every or max(1, size)):
+        stretch = slice(begin, begin + op.every) if op.every else slice(None)
+        part = array[..., stretch][..., ::-1] if op.reverse else array[..., stretch]
+        if op.exclusive:
+            first = np.full((*part.shape[:-1], 1), 0 if op.fn == "sum" else 1)
+            part = np.concatenate([first, part], axis=-1)[..., : part.shape[-1]]
+        part = np.cumsum(part, axis=-1) if op.fn == "sum" else np.cumprod(part, axis=-1)
+        result[..., stretch] = part[..., ::-1] if op.reverse else part
     return np.moveaxis(result, -1, op.arg.axes.index(op.axis))
+
+
+#: For each algebra ⊗, ⊕ and the ⊕ of many along trailing dimensions.
+ALGEBRA: Mapping[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]] = {
+    "ring": (np.multiply, np.add, np.sum),
+    "max-plus": (np.add, np.maximum, functools.partial(np.max, initial=-np.inf)),
+    "min-plus": (np.add, np.minimum, functools.partial(np.min, initial=np.inf)),
+    "log-sum-exp": (np.add, np.logaddexp, lambda x, axis: functools.reduce(_logaddexp_along, sorted(axis)[::-1], x)),
+}
+
+
+def _logaddexp_along(x: Array, axis: int) -> Array:
+    return np.asarray(np.logaddexp.reduce(x, axis=axis))
+
+
+def _scan(run: _Run, op: Scan) -> Array:
+    if op.group not in run.groups:
+        run.groups[op.group] = _components(run, op)
+    return run.groups[op.group][op.component]
+
+
+def _components(run: _Run, op: Scan) -> list[Array]:
+    """All components of a recurrence, one step after the other."""
+    times, plus, total = ALGEBRA[op.algebra]
+    rest = tuple(a for a in op.out.axes if a != op.axis)
+    cols, wide, size = dict(zip(op.rows, op.cols, strict=True)), (*rest, *op.cols), run.size(op.axis)
+    over = tuple(range(len(rest), len(wide)))
+    a = [np.broadcast_to(x, (size, *x.shape[1:])) for x in (run.at(v, (op.axis, *wide)) for v in op.a)]
+    b = [np.broadcast_to(run.at(v, (op.axis, *rest)), (size, *run.shape(rest))) for v in op.b]
+    state = [run.at(v, rest) for v in op.first]
+    found = [np.empty((size, *run.shape(rest)), run.real) for _ in b]
+    for x in range(size)[::-1] if op.reverse else range(size):
+        after = [v[x] for v in b]
+        for (k, i), transition in zip(op.entries, a, strict=True):
+            before = lay(state[i], tuple(cols.get(r, r) for r in rest), wide)
+            term = times(transition[x], before)
+            after[k] = plus(total(term, axis=over) if over else term, after[k])
+        for k, v in enumerate(after):
+            found[k][x] = v
+        state = [v[x] for v in found]
+    return [lay(v, (op.axis, *rest), op.out.axes) for v in found]
+
+
+def _convolve(run: _Run, op: Convolve) -> Array:
+    rest = tuple(a for a in op.out.axes if a != op.axis)
+    kernel = run.at(op.kernel, (op.axis, *rest, *op.over))
+    arg = run.at(op.arg, (op.axis, *rest, *op.over))
+    size = run.size(op.axis)
+    result = np.zeros((size, *run.shape(rest)), run.real)
+    over = tuple(range(len(rest), len(rest) + len(op.over)))
+    for x in range(size):
+        for y in range(x, size) if op.reverse else range(x + 1):
+            result[x] += np.sum(kernel[abs(x - y)] * arg[y], axis=over)
+    return lay(result, (op.axis, *rest), op.out.axes)
 
 
 def _segment(run: _Run, op: Segment) -> Array:
@@ -294,6 +356,8 @@ _RULES: Mapping[type[Op], Callable[[_Run, Any], Any]] = {
     Contract: _contract,
     Reduce: _reduce,
     Cumulate: _cumulate,
+    Scan: _scan,
+    Convolve: _convolve,
     Segment: _segment,
     Mask: _mask,
     Matrix: _matrix,

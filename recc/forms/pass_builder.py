@@ -19,6 +19,9 @@ Delay = tuple[str, tuple[int, ...]]
 class PassBuilder:
     """Builds the prologue and the step of one pass."""
 
+    #: The axis along which the step Block makes several steps, if it does.
+    chunk = ""
+
     def __init__(self, plan: Planner, number: int, directions: tuple[int, ...]):
         self.plan = plan
         self.rec = plan.rec
@@ -35,7 +38,7 @@ class PassBuilder:
         self._params: dict[str, Pair] = {}  # prologue values by name
         self._early: dict[Reduce, Pair] = {}  # what earlier passes reduce, by expression
         self._clocks: dict[str, Value] = {}
-        self._in_step = Lowering(self.rec, self.step, self._resolve, self._clock, self._invariant, self._contracted)
+        self._in_step = Lowering(self.rec, self.step, self._resolve, self._clock, self._invariant, self._reduced)
         self._in_prologue = Lowering(self.rec, self.prologue, self._resolve_fixed, self._clock, lambda _: None)
 
     def build(self) -> Pass:
@@ -62,6 +65,7 @@ class PassBuilder:
             tuple(self.reads.values()),
             tuple(self.writes),
             tuple(carries),
+            self.chunk,
         )
 
     def _asked(self) -> list[str]:
@@ -126,25 +130,39 @@ class PassBuilder:
         parts = [self.step.input(hint, carry.axes) for hint in hints]
         for i, value in enumerate(parts):
             self.reads[value.name] = Port(value.name, "carry", carry.name, carry.axes, "real", carry.complex, i)
-        symbol = self.rec.table[carry.symbol]
-        self._values[(carry.symbol, (carry.depth * self.direction,))] = Pair(*self._as_declared(parts, symbol))
+        self._entered(carry, Pair(*self._as_declared(parts, self.rec.table[carry.symbol])))
+
+    def _entered(self, carry: Carry, value: Pair) -> None:
+        """Takes note of the value that a carry has when the step begins."""
+        self._values[(carry.symbol, (carry.depth * self.direction,))] = value
+
+    def _leaving(self, carry: Carry) -> Pair:
+        """The value that a carry has when the step ends."""
+        return self._value((carry.symbol, ((carry.depth - 1) * self.direction,)))
+
+    def _in_time(self, axes: tuple[str, ...]) -> tuple[str, ...]:
+        """The axes, in the step Block, of a tensor that has `axes` at each step."""
+        return axes
 
     def _carry_output(self, carry: Carry) -> None:
-        lags = ((carry.depth - 1) * self.direction,)
         symbol = self.rec.table[carry.symbol]
-        self._write(f"carry {carry.name}", "carry", symbol, self._value((carry.symbol, lags)), carry.name)
-        stage = self.plan.stage_of.get(carry.symbol)
-        owns = stage is not None and self.rec.stages[stage].direction[0] in (0, self.direction)
+        self._write(f"carry {carry.name}", "carry", symbol, self._leaving(carry), carry.name)
         first = Pair(self.prologue.constant(0.0))
-        if symbol.initial is not None and owns:
+        if symbol.initial is not None and self._starts(carry):
             first = self._in_prologue.lower(symbol.initial)
         names = _part_names(f"init {carry.name}", carry.complex)
         parts = (*first.parts, self.prologue.constant(0.0))[: len(names)]
         for name, part in zip(names, parts, strict=True):
             self.prologue.output(name, self.prologue.spread(self._in_prologue.real(part), carry.axes))
 
+    def _starts(self, carry: Carry) -> bool:
+        """Whether the pass runs the way that the carried name's stage does, so that its initial value counts."""
+        stage = self.plan.stage_of.get(carry.symbol)
+        return stage is not None and self.rec.stages[stage].direction[0] in (0, self.direction)
+
     def _write(self, output: str, role: Role, symbol: Symbol, pair: Pair, name: str) -> None:
         axes = self.plan.layout(symbol)
+        axes = axes if role == "carry" else self._in_time(axes)
         names = _part_names(output, symbol.dtype == "complex")
         parts = (*pair.parts, self.step.constant(0.0))[: len(names)]
         for i, (label, part) in enumerate(zip(names, parts, strict=True)):
@@ -179,14 +197,14 @@ class PassBuilder:
         return self._in_step.real(value) if symbol.dtype in ("real", "complex") else value
 
     def _argument(self, symbol: Symbol) -> Pair:
-        axes = self.plan.layout(symbol)
+        axes = self._in_time(self.plan.layout(symbol))
         return Pair(*self._ports(symbol, "argument", symbol.name, symbol.name, axes, _block_dtype(symbol)))
 
     def _kept(self, key: Delay, level: int) -> Pair:
         symbol = self.rec.table[key[0]]
         self.plan.kept.setdefault(level, {})[key] = None
         name = _kept_name(key)
-        parts = self._ports(symbol, "kept", name, name, self.plan.layout(symbol), "real")
+        parts = self._ports(symbol, "kept", name, name, self._in_time(self.plan.layout(symbol)), "real")
         return Pair(*self._as_declared(parts, symbol))
 
     def _elsewhere(self, symbol: Symbol, lags: tuple[int, ...]) -> Pair:
@@ -205,6 +223,10 @@ class PassBuilder:
             for part, value in zip(parts, first, strict=True):
                 self.prologue.output(f"init {part.name}", self.prologue.spread(self._in_prologue.real(value), axes))
         return Pair(*self._as_declared(parts, symbol))
+
+    def _reduced(self, expr: Reduce) -> Pair | None:
+        """The value of a reduction that need not be computed from its argument here."""
+        return self._contracted(expr)
 
     def _contracted(self, expr: Reduce) -> Pair | None:
         """A reduction of what earlier passes compute is done there: a later pass sees only its result.
@@ -235,7 +257,7 @@ class PassBuilder:
             count = sum(len(t) for t in self.plan.contracted.values())
             table[expr] = Symbol(f"contracted{count + 1}", Kind.LOCAL, expr.axes, expr.dtype)
         symbol = table[expr]
-        axes = self.plan.layout(symbol)
+        axes = self._in_time(self.plan.layout(symbol))
         self._early[expr] = Pair(*self._ports(symbol, "kept", symbol.name, symbol.name, axes, "real"))
         return self._early[expr]
 
@@ -269,8 +291,9 @@ class PassBuilder:
 
     def _clock(self, scan: str) -> Value:
         if scan not in self._clocks:
-            value = self.step.input(scan, (), "int")
-            self.reads[value.name] = Port(value.name, "clock", scan, (), "int")
+            axes = self._in_time(())
+            value = self.step.input(scan, axes, "int")
+            self.reads[value.name] = Port(value.name, "clock", scan, axes, "int")
             self._clocks[scan] = value
         return self._clocks[scan]
 

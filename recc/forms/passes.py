@@ -60,6 +60,11 @@ class Pass:
     The prologue Block has the parameters as inputs; its outputs are the prologue values that the step
     reads and, as `init NAME`, the first value of each carry, or what a read of value NAME finds where it
     leaves the ends at which a state starts.
+
+    `chunk` is empty where the step Block makes one step. Otherwise it is the axis along which it makes a
+    chunk of consecutive ones: inputs, kept values and outputs have that axis first, in the order in which
+    the pass runs; carries are as they were before the chunk and as they are after it. Such a Block runs
+    for chunks of any size.
     """
 
     directions: tuple[int, ...]
@@ -69,6 +74,7 @@ class Pass:
     reads: tuple[Port, ...]
     writes: tuple[Port, ...]
     carries: tuple[Carry, ...]
+    chunk: str = ""
 
     @cached_property
     def step_vjp(self) -> Block:
@@ -95,6 +101,27 @@ class Sequential:
     rec: Recurrence
     passes: tuple[Pass, ...]
     lanes: frozenset[str] | None
+
+    def __str__(self) -> str:
+        return "\n\n".join(str(p) for p in self.passes)
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """A parallel form of a program: passes that make a chunk of steps at once.
+
+    `chunk` is the size of a chunk unless the caller chooses another, 0 for the whole sequence; `routes`
+    says for each stage with states how it is run, in words. `start` are passes for a call without an
+    initial state, with the first carries folded in; only forms that take the whole sequence at once have
+    them.
+    """
+
+    name: str
+    rec: Recurrence
+    passes: tuple[Pass, ...]
+    chunk: int
+    routes: tuple[tuple[tuple[str, ...], str], ...]
+    start: tuple[Pass, ...] = ()
 
     def __str__(self) -> str:
         return "\n\n".join(str(p) for p in self.passes)
@@ -131,4 +158,4 @@ def _bound(op: Op) -> set[str]:
     return axes
 
 
-__all__ = ["LANE", "Carry", "Pass", "Port", "Role", "Sequential", "free_axes"]
+__all__ = ["LANE", "Carry", "Parallel", "Pass", "Port", "Role", "Sequential", "free_axes"]

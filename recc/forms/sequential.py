@@ -62,8 +62,12 @@ class Planner:
             directions = [(first * (-1) ** number,) for number in range(count)]
         passes: list[Pass] = []
         for number in reversed(range(len(directions))):
-            passes.insert(0, PassBuilder(self, number, directions[number]).build())
+            passes.insert(0, self.new_pass(number, directions[number]).build())
         return Sequential(self.rec, tuple(passes), self.lanes)
+
+    def new_pass(self, number: int, directions: tuple[int, ...]) -> PassBuilder:
+        """What builds the Blocks of one pass."""
+        return PassBuilder(self, number, directions)
 
     @property
     def grid(self) -> bool:

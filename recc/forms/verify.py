@@ -7,11 +7,13 @@ from typing import Any, get_args
 
 from recc.forms.block import (
     MAP_ARITY,
+    Algebra,
     Block,
     BlockDtype,
     BlockError,
     Constant,
     Contract,
+    Convolve,
     Cumulate,
     Gather,
     Iota,
@@ -21,6 +23,7 @@ from recc.forms.block import (
     Op,
     Reduce,
     Rename,
+    Scan,
     Scatter,
     Segment,
     Shift,
@@ -176,9 +179,48 @@ def _reduce(v: _Verifier, op: Reduce) -> None:
 
 def _cumulate(v: _Verifier, op: Cumulate) -> None:
     v.law(op.fn in ("sum", "prod"), f"{op.fn} runs along an axis")
+    v.law(type(op.every) is int and op.every >= 0, "a stretch is a number of elements")
     v.real((op.arg,))
     v.has(op.arg, (op.axis,))
     v.result(op, op.arg.axes, "real")
+
+
+def _scan(v: _Verifier, op: Scan) -> None:
+    number = len(op.b)
+    v.law(op.algebra in get_args(Algebra), f"{op.algebra} is an algebra")
+    v.law(len(op.first) == number, "each component has a drive and a first state")
+    v.law(op.component in range(number), f"{op.component} is a component")
+    v.law(len(op.a) == len(op.entries), "each entry has a transition")
+    v.law(len(op.entries) > 0, "there is an entry")
+    v.law(list(op.entries) == sorted(set(op.entries)), "entries are in order, each once")
+    v.law(all(k in range(number) and i in range(number) for k, i in op.entries), "entries are pairs of components")
+    v.law(len(op.rows) == len(op.cols), "there are as many rows as columns")
+    used = (op.axis, *op.rows, *op.cols)
+    v.law(len(set(used)) == len(used), "axis, rows and columns are different")
+    for row, col in zip(op.rows, op.cols, strict=True):
+        v.same_size(row, col)
+    v.real(op.operands)
+    for value in op.a:
+        v.has(value, (*op.rows, *op.cols))
+    for value in (*op.b, *op.first):
+        v.has(value, op.rows)
+        for col in op.cols:
+            v.lacks(value, col)
+    for value in op.first:
+        v.lacks(value, op.axis)
+    v.result(op, {op.axis, *(a for value in op.operands for a in value.axes)} - {*op.cols}, "real")
+    v.law(op.axis in op.out.axes, f"{op.axis} is an axis of the Block")
+
+
+def _convolve(v: _Verifier, op: Convolve) -> None:
+    v.real((op.kernel, op.arg))
+    v.has(op.kernel, (op.axis,))
+    v.has(op.arg, (op.axis,))
+    v.law(op.axis not in op.over, f"{op.axis} is not summed over")
+    for a in op.over:
+        v.law(a in op.kernel.axes or a in op.arg.axes, f"a factor has axis {a}")
+    v.law(len(set(op.over)) == len(op.over), "each axis is summed once")
+    v.result(op, {*op.kernel.axes, *op.arg.axes} - {*op.over}, "real")
 
 
 def _segment(v: _Verifier, op: Segment) -> None:
@@ -254,6 +296,8 @@ _LAWS: Mapping[type[Op], Callable[[_Verifier, Any], None]] = {
     Contract: _contract,
     Reduce: _reduce,
     Cumulate: _cumulate,
+    Scan: _scan,
+    Convolve: _convolve,
     Segment: _segment,
     Mask: _mask,
     Matrix: _matrix,

@@ -13,6 +13,7 @@ from recc.forms.block import (
     Block,
     BlockError,
     Contract,
+    Convolve,
     Cumulate,
     Gather,
     Map,
@@ -21,6 +22,7 @@ from recc.forms.block import (
     Op,
     Reduce,
     Rename,
+    Scan,
     Scatter,
     Segment,
     Shift,
@@ -28,6 +30,7 @@ from recc.forms.block import (
 )
 from recc.forms.builder import Builder
 from recc.forms.vjp_rules import RULES, Local
+from recc.forms.vjp_scan import scan_contributions
 from recc.recurrence import Edge
 
 
@@ -76,6 +79,7 @@ class _Reverse:
             self.table[op.out.name] = b.replay(op, self.table)
         self.output = {n: self.table[v.name] for n, v in block.outputs}
         self.cotangent: dict[str, Value] = {}
+        self.groups: dict[tuple[object, ...], list[Scan]] = {}
 
     def run(self) -> Block:
         """The whole Block of cotangents."""
@@ -86,13 +90,19 @@ class _Reverse:
                 self.active.add(op.out.name)
         for n, seed in self.seeds:
             self.flow(self.output[n], (seed,), seed.axes)
+        for op in forward:
+            if isinstance(op, Scan):
+                self.groups.setdefault(op.group, []).append(op)
         for op in reversed(forward):
-            g = self.cotangent.get(op.out.name)
-            if g is not None:
-                _RULES[type(op)](self, op, g)
+            results = self.groups[op.group] if isinstance(op, Scan) else [op]
+            # All components of a recurrence at the first of them: whatever reads one of them is done by then.
+            if op is results[0]:
+                found = (self.cotangent.get(r.out.name) for r in results)
+                if (g := next((g for g in found if g is not None), None)) is not None:
+                    _RULES[type(op)](self, op, g)
         for v in self.wrt:
-            found = self.cotangent.get(v.name)
-            self.b.output(f"d {v.name}", self.b.spread(self.b.constant(0.0) if found is None else found, v.axes))
+            flown = self.cotangent.get(v.name)
+            self.b.output(f"d {v.name}", self.b.spread(self.b.constant(0.0) if flown is None else flown, v.axes))
         return self.b.build()
 
     def flow(self, value: Value, factors: Iterable[Value], space: Iterable[str]) -> None:
@@ -149,20 +159,50 @@ def _cumulate(r: _Reverse, op: Cumulate, g: Value) -> None:
     """
     b, arg, axis = r.b, op.arg, op.axis
     if op.fn == "sum":
-        back = b.cumulate("sum", g, axis, reverse=not op.reverse, exclusive=op.exclusive)
+        back = b.cumulate("sum", g, axis, not op.reverse, op.exclusive, op.every)
         r.flow(arg, (back,), arg.axes)
         return
     w = r.scratch(axis, (*arg.axes, *g.axes))
-    others = b.cumulate("prod", arg, axis, reverse=op.reverse, exclusive=True)
+    others = b.cumulate("prod", arg, axis, op.reverse, True, op.every)
     if op.exclusive:
-        g = b.shift(g, axis, -1 if op.reverse else 1, "zero")
+        g = _apart(b, b.shift(g, axis, -1, "zero"), op) if op.reverse else b.shift(_apart(b, g, op), axis, 1, "zero")
+    # A zero where a stretch begins: no product reaches from one stretch into another.
     if op.reverse:
-        stretch = b.segment(b.shift(arg, axis, -1, "zero"), axis, w)
+        stretch = b.segment(_apart(b, b.shift(arg, axis, -1, "zero"), op), axis, w)
         summed = b.contract((b.rename(g, {axis: w}), stretch), (w,))
     else:
-        stretch = b.segment(arg, axis, w)
+        stretch = b.segment(_apart(b, arg, op), axis, w)
         summed = b.rename(b.contract((g, stretch), (axis,)), {w: axis})
     r.flow(arg, (summed, others), arg.axes)
+
+
+def _apart(b: Builder, v: Value, op: Cumulate) -> Value:
+    """A value with zeros where a stretch of a running product begins."""
+    if not op.every:
+        return v
+    place, every = b.iota(op.axis), b.constant(op.every, dtype="int")
+    whole = b.map("mul", b.map("floor", b.map("div", place, every)), every)
+    return b.map("where", b.map("eq", whole, place), b.constant(0.0), v)
+
+
+def _scan(r: _Reverse, op: Scan, g: Value) -> None:
+    """One adjoint for all components, with the cotangents of all of them. See `recc.forms.vjp_scan`."""
+    del g  # that of one component
+    names = {c.component: c.out.name for c in r.groups[op.group]}
+    seeds = {k: r.cotangent[name] for k, name in names.items() if name in r.cotangent}
+    for value, factors, space in scan_contributions(r.b, op, seeds, r.active):
+        r.flow(value, factors, space)
+
+
+def _convolve(r: _Reverse, op: Convolve, g: Value) -> None:
+    """Correlations with the cotangent. Over the axes that an operand lacks it is summed."""
+    b, kernel, arg, axis = r.b, op.kernel, op.arg, op.axis
+    space = op.space
+    if arg.name in r.active:
+        r.flow(arg, (b.convolve(kernel, g, axis, space - {*arg.axes}, not op.reverse),), arg.axes)
+    if kernel.name in r.active:
+        left, right = (g, arg) if op.reverse else (arg, g)
+        r.flow(kernel, (b.convolve(left, right, axis, space - {*kernel.axes}, reverse=True),), kernel.axes)
 
 
 def _segment(r: _Reverse, op: Segment, g: Value) -> None:
@@ -242,6 +282,8 @@ _RULES: dict[type[Op], Callable[[_Reverse, Any, Value], None]] = {
     Contract: _contract,
     Reduce: _reduce,
     Cumulate: _cumulate,
+    Scan: _scan,
+    Convolve: _convolve,
     Segment: _segment,
     Mask: _mask,
     Matrix: _matrix,

@@ -23,7 +23,8 @@ class Call:
     """A bound call: arrays of one framework by name.
 
     `compute` is float64 if any argument is, else float32. `result` is the element type of the outputs:
-    the widest of the inputs'. `clock` counts steps already run, per sequence. The layout is worked out
+    the widest of the inputs'. `clock` counts steps already run, per sequence. `device` is that of the
+    tensors (`None` for NumPy arrays). The layout is worked out
     when it is first asked for: under `torch.compile` only the operator does so, outside the trace.
     """
 
@@ -36,6 +37,12 @@ class Call:
     compute: str
     result: str
     torch: bool
+    device: Any = None
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the arrays lie in this machine's memory."""
+        return self.device is None or self.device.type == "cpu"
 
     @cached_property
     def layout(self) -> Layout:
@@ -52,18 +59,23 @@ def bind(
     initial_state: Any,
     offsets: Sequence[int] | None,
     steps: Any,
+    anywhere: bool = False,
 ) -> Call:
-    """Binds positional and named arguments in declared order. Raises `UsageError`."""
+    """Binds positional and named arguments in declared order. Raises `UsageError`.
+
+    `anywhere` allows tensors that are not on the CPU; all are on one device then.
+    """
     if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 0):
         raise UsageError("steps", "a whole number, 0 or more", f"{steps!r}")
     found = _by_name(rec, args, kwargs)
     states, clock = split_state(rec, initial_state)
     given = [*found.values(), *states.values()]
     torch = any(is_torch(v) for v in given)
+    device = next((v.device for v in given if is_torch(v)), None)
     # Numbers and lists of Python have no type of their own to compute in.
     typed = [hasattr(v, "dtype") for v in given]
-    found = {n: _as_array(f"argument {n!r}", v, torch) for n, v in found.items()}
-    states = {n: _as_array(f"initial state {n!r}", v, torch) for n, v in states.items()}
+    found = {n: _as_array(f"argument {n!r}", v, device, anywhere) for n, v in found.items()}
+    states = {n: _as_array(f"initial state {n!r}", v, device, anywhere) for n, v in states.items()}
     names = [dtype_name(v) for v in (*found.values(), *states.values())]
     wide = any(own and n in ("float64", "complex128") for own, n in zip(typed, names, strict=True))
     compute = "float64" if wide or not any(typed) else "float32"
@@ -72,7 +84,7 @@ def bind(
     arrays = {n: _argument(rec.table[n], v, own, torch, compute) for (n, v), own in pairs}
     states = {n: _state(slots[n], v, torch, compute) for n, v in states.items()}
     steps = None if steps is None else int(steps)
-    return Call(rec, arrays, states, clock, offsets, steps, compute, _result(rec, arrays, compute), torch)
+    return Call(rec, arrays, states, clock, offsets, steps, compute, _result(rec, arrays, compute), torch, device)
 
 
 def _by_name(rec: Recurrence, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,11 +126,17 @@ def _state(slot: Slot, value: Any, torch: bool, compute: str) -> Any:
     return _cast(value, compute, torch)
 
 
-def _as_array(who: str, value: Any, torch: bool) -> Any:
-    """A tensor on the CPU, or a NumPy array of whole elements in this machine's byte order. Raises `UsageError`."""
+def _as_array(who: str, value: Any, device: Any, anywhere: bool) -> Any:
+    """A tensor on the device of the others, or a NumPy array of whole elements in this machine's byte order.
+
+    Raises `UsageError`.
+    """
     if is_torch(value):
-        if value.device.type != "cpu":
-            raise UsageError(who, "a tensor on the CPU", f"one on {value.device}", "move it with .cpu()")
+        if value.device.type != "cpu" and not anywhere:
+            hint = "move it with .cpu(), or use backend='torch'"
+            raise UsageError(who, "a tensor on the CPU", f"one on {value.device}", hint)
+        if value.device != device:
+            raise UsageError(who, f"a tensor on {device}, as the first one", f"one on {value.device}")
         return value
     try:
         array = np.asarray(value)
@@ -130,11 +148,11 @@ def _as_array(who: str, value: Any, torch: bool) -> Any:
         array = array.astype(array.dtype.newbyteorder("="))
     if not array.flags.aligned or any(stride % array.itemsize for stride in array.strides):
         array = array.copy()  # a field of records
-    if not torch:
+    if device is None:
         return array
     import torch as framework
 
-    return framework.as_tensor(array)
+    return framework.as_tensor(array, device=device)
 
 
 def _cast(value: Any, name: str, torch: bool) -> Any:
@@ -216,4 +234,11 @@ def _whole(name: str, clock: Any) -> Any:
     return clock
 
 
-__all__ = ["Call", "bind", "output_type", "split_state", "state_names", "state_type"]
+def check_clock(rec: Recurrence, clock: Any, layout: Layout) -> None:
+    """Raises `UsageError` unless there is one number of steps already run, or one for each sequence."""
+    if tuple(clock.shape) not in ((), (1,), (layout.sequences,)):
+        expected = f"a whole number of steps, or {layout.sequences} of them, one for each sequence"
+        raise UsageError(f"initial state {rec.scan[0]!r}", expected, f"shape {list(clock.shape)}")
+
+
+__all__ = ["Call", "bind", "check_clock", "output_type", "split_state", "state_names", "state_type"]

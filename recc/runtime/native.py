@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from recc.errors import UsageError
 from recc.forms.sequential import Sequential, derive_sequential
 from recc.layout import Layout
 from recc.recurrence import Kind, Recurrence, Slot, Symbol
+from recc.runtime.call import check_clock
 from recc.runtime.host import Array, Host
 from recc.runtime.layout import lay_out
 from recc.runtime.tiles import Tiles, choose_tiles
@@ -120,9 +120,7 @@ class Native:
         """Fills `outputs`, `final` and `saved` (what a backward run needs; empty if there will be none)."""
         from recc.backends.c_cpu.launch import Run, run_forward
 
-        if first.shape not in ((), (1,), (layout.sequences,)):
-            expected = f"a whole number of steps, or {layout.sequences} of them, one for each sequence"
-            raise UsageError(f"initial state {self.rec.scan[0]!r}", expected, f"shape {list(first.shape)}")
+        check_clock(self.rec, first, layout)
         storage = storage_of(arguments, outputs)
         cut = self.cut(layout, halves(storage))
         tiles, run = cut.tiles, Run()

@@ -12,11 +12,10 @@ import numpy as np
 from recc.errors import Refusal, Unsupported, UsageError
 from recc.recurrence import Kind, Recurrence, Slot, Symbol, reads
 from recc.runtime.call import Call, bind, output_type, split_state, state_names, state_type
+from recc.runtime.eager import Eager
 from recc.runtime.host import is_torch, to_host
 from recc.runtime.native import Native
-
-BACKENDS = ("auto", "numpy", "c", "torch", "triton")
-FORMS = ("auto", "sequential", "scan", "chunked", "convolution", "matrix", "newton")
+from recc.runtime.options import BACKENDS, FORMS, check_chunk_size, choose_backend, choose_form
 
 
 class Op:
@@ -30,10 +29,12 @@ class Op:
 
     def __init__(self, rec: Recurrence, backend: str = "auto", form: str = "auto", chunk_size: int | None = None):
         self.recurrence = rec
-        self.backend = _choose_backend(backend)
-        self.form = _choose_form(form)
-        self.chunk_size = chunk_size
+        self.backend = choose_backend(backend, form)
+        self.form = choose_form(rec, form, self.backend)
+        self.chunk_size = check_chunk_size(chunk_size)
+        self._asked = (backend, form)
         self._native = Native(rec)
+        self._eager = Eager(rec, form, self.chunk_size)
         self._make_outputs = output_type(tuple(s.name for s in rec.outputs))
         self._state_names = state_names(rec)
         self._make_state = state_type(self._state_names)
@@ -56,7 +57,7 @@ class Op:
 
     def __reduce__(self) -> Any:
         """Pickles as the program and the options; kernels are found or built again where it is loaded."""
-        return Op, (self.recurrence, self.backend, self.form, self.chunk_size)
+        return Op, (self.recurrence, *self._asked, self.chunk_size)
 
     def __deepcopy__(self, memo: Any) -> Op:
         """The op itself: it has no state but kernels, which copies of a module can share."""
@@ -78,9 +79,12 @@ class Op:
         programs without inputs. Raises `UsageError`.
         """
         offsets = _offset_list(cu_seqlens)
-        call = bind(self.recurrence, args, kwargs, initial_state, offsets, steps)
+        anywhere = self.backend == "torch" or self._asked[0] == "auto"
+        call = bind(self.recurrence, args, kwargs, initial_state, offsets, steps, anywhere)
         if self.backend == "numpy":
             outputs, finals = _run_reference(self.recurrence, call, offsets)
+        elif self.backend == "torch" or not call.on_cpu:
+            outputs, finals = self._eager.run(call)
         elif call.torch:
             outputs, finals = self._run_torch(call, offsets)
         else:
@@ -130,14 +134,17 @@ class Op:
         from recc.runtime.domains import check_domain
 
         rec = self.recurrence
-        call = bind(rec, args, kwargs, None, None, None)
+        call = bind(rec, args, kwargs, None, None, None, anywhere=True)
         for symbol in rec.arguments:
             check_domain(rec, symbol, _plain(call.arguments[symbol.name]), call.layout.sizes)
 
     @property
     def source(self) -> str:
-        """The text of the kernels built so far; before the first call, that for sizes of 16 in float32."""
-        found = self._native.sources()
+        """The text of the kernels built so far; before the first call, that for sizes of 16 in float32.
+
+        With the torch backend it is the module of torch functions, which is the same for all sizes.
+        """
+        found = {**self._native.sources(), **self._eager.sources()}
         if found:
             return "\n".join(found.values())
         return "\n".join(self.emit().values())
@@ -145,7 +152,10 @@ class Op:
     def emit(
         self, sizes: Mapping[str, int] | None = None, dtype: Literal["float32", "float64"] = "float32"
     ) -> dict[str, str]:
-        """The emitted kernels, `forward` and `backward`, for given sizes of axes (16 where none is given)."""
+        """The emitted kernels, `forward` and `backward`, for given sizes of axes (16 where none is given).
+
+        With the torch backend it is one text, `module`.
+        """
         from recc.backends.c_cpu.kernel import emit
         from recc.backends.c_cpu.spec import Specialisation
 
@@ -155,6 +165,8 @@ class Op:
             if name not in rec.axis:
                 raise UsageError("sizes", f"axes among {', '.join(rec.axis) or 'none'}", f"{name!r}")
             table[rec.axis[name].size_of] = size
+        if self.backend == "torch":
+            return {"module": self._eager.emit(self._eager.choose(table))}
         storage: Any = {s.name: _default_storage(s, dtype) for s in (*rec.arguments, *rec.outputs)}
         spec = Specialisation(self._native.form(None), table, dtype, storage)
         return {"forward": emit(spec, "forward").source, "backward": emit(spec, "backward").source}
@@ -270,12 +282,12 @@ def _default_storage(symbol: Symbol, dtype: str) -> str:
 
 def _advanced(call: Call) -> Any:
     """The clock after a call: steps run so far, per sequence."""
-    lengths = np.array(call.layout.lengths, np.int64)
     if not call.torch:
-        return np.asarray(call.clock, np.int64) + lengths
+        return np.asarray(call.clock, np.int64) + np.array(call.layout.lengths, np.int64)
     import torch
 
-    return torch.as_tensor(call.clock, dtype=torch.int64) + torch.from_numpy(lengths)
+    clock = torch.as_tensor(call.clock, dtype=torch.int64, device=call.device)
+    return clock + torch.tensor(call.layout.lengths, dtype=torch.int64, device=call.device)
 
 
 def _offset_list(offsets: Any) -> list[int] | None:
@@ -312,28 +324,6 @@ def _run_reference(
     from recc.runtime.referee import run_reference
 
     return run_reference(rec, call, offsets, dtype)
-
-
-def _choose_backend(backend: str) -> str:
-    if backend not in BACKENDS:
-        raise UsageError("backend", f"one of {', '.join(BACKENDS)}", repr(backend))
-    if backend in ("torch", "triton"):
-        reason = "it is not part of this version"
-        raise Unsupported(Refusal(f"backend {backend!r}", reason, "use backend='c' (kernels) or 'numpy' (reference)"))
-    if backend == "auto":
-        return "c"
-    return backend
-
-
-def _choose_form(form: str) -> str:
-    if form not in FORMS:
-        raise UsageError("form", f"one of {', '.join(FORMS)}", repr(form))
-    if form not in ("auto", "sequential"):
-        reason = "this version derives the sequential form only"
-        raise Unsupported(
-            Refusal(f"form {form!r}", reason, "use form='sequential' (or 'auto'), which runs every program")
-        )
-    return "sequential"
 
 
 __all__ = ["BACKENDS", "FORMS", "Op", "split_state"]

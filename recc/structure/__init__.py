@@ -8,6 +8,8 @@ update (`rebuilt`).
 
 from __future__ import annotations
 
+from recc.structure.affine import NotAffine
+from recc.structure.build import Workspace, number
 from recc.structure.classify import classify, structures
 from recc.structure.cuts import Cut, cuts
 from recc.structure.data import (
@@ -23,10 +25,11 @@ from recc.structure.data import (
     Term,
     describe,
 )
+from recc.structure.readout import Readout
 from recc.structure.rebuild import normal_form, rebuilt
 from recc.structure.size import Size
 
 __all__ = [
-    "Affine", "Cut", "Drive", "DriveTerm", "Entry", "Nonlinear", "Part", "Pointwise", "Semiring", "Size", "Structure",
-    "Term", "classify", "cuts", "describe", "normal_form", "rebuilt", "structures",
+    "Affine", "Cut", "Drive", "DriveTerm", "Entry", "Nonlinear", "NotAffine", "Part", "Pointwise", "Readout",
+    "Semiring", "Size", "Structure", "Term", "Workspace", "classify", "cuts", "describe", "normal_form", "number", "rebuilt", "structures",
 ]  # fmt: skip

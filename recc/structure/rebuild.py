@@ -43,7 +43,8 @@ def _update(by: Decomposer, structure: Affine, state: str) -> Expr:
             inner = _times(by, (term.right, term.read))
             if term.over:
                 inner = work.reduce(by.reduction, term.over, inner, term.span)
-            found.append(_times(by, (term.left, inner)))
+            whole = _times(by, (term.left, inner))
+            found.append(work.reduce(by.reduction, term.ranks, whole, term.span) if term.ranks else whole)
     for drive in (d for d in structure.drives if d.target == state):
         found += [by.multiplied(t.groups) for t in drive.terms]
     return by.added(found)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
 
-from recc.recurrence import Along, Apply, Expr, Kind, Number, Read, Reduce
+from recc.recurrence import Along, Apply, Expr, Kind, Number, Read, Reduce, Step
 from recc.structure.build import Workspace
 
 
@@ -79,6 +79,8 @@ class Sizes:
             return Size(expr.value, expr.value)
         if expr.dtype == "bool":
             return Size(0, 1)
+        if isinstance(expr, Step):
+            return Size(0, inf)
         if isinstance(expr, Read):
             return self._read(expr)
         if isinstance(expr, Reduce):
@@ -89,6 +91,8 @@ class Sizes:
             if expr.fn == "mul" and expr.args[0] == expr.args[1]:
                 square = _abs(self.of(expr.args[0]))
                 return _mul(square, square)
+            if expr.fn == "pow":
+                return _pow(self.of(expr.args[0]), expr.args[1])
             if any(a.dtype == "complex" for a in expr.args):
                 return self._part(expr)
             return _function(expr.fn, [self.of(a) for a in expr.args])
@@ -197,6 +201,24 @@ def _div(x: Size, y: Size) -> Size:
     if y.low in (inf, -inf):
         high = (0.0, True)
     return _mul(x, Size(low[0], high[0], low[1], high[1]))
+
+
+def _pow(x: Size, power: Expr) -> Size:
+    """A whole power, or any power of what is not negative."""
+    n = power.value if isinstance(power, Number) else 0.0
+    if n <= 0:
+        return Size(0, inf, x.positive) if x.low >= 0 else ANY
+    if n % 1 and x.low < 0:
+        return ANY
+    base = _abs(x) if n % 2 == 0 else x
+    return Size(_raised(base.low, n), _raised(base.high, n), base.low_open, base.high_open)
+
+
+def _raised(value: float, power: float) -> float:
+    try:
+        return float(value**power)
+    except OverflowError:
+        return inf if value > 0 or power % 2 == 0 else -inf
 
 
 def _add(x: Size, y: Size) -> Size:

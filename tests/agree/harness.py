@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from recc.forms.run import Item
 from recc.fuzz import Shapes, rel_rms
 from recc.recurrence import Kind, Recurrence
 from recc.runtime.call import state_names
 from tests.agree.cases import Arrays, Program
-from tests.agree.interpreted import Item
 from tests.oracles import torch_interpreter
 
 #: A gradient that is one sum over all steps may cancel and has then no scale of its own: of so few elements,
@@ -109,11 +109,17 @@ def by_kernels(
 
 
 def by_interpreter(
-    program: Program, shapes: Shapes, arguments: Arrays, initial: Arrays, weights: Mapping[str, Any]
+    program: Program,
+    shapes: Shapes,
+    arguments: Arrays,
+    initial: Arrays,
+    weights: Mapping[str, Any],
+    form: Any = None,
+    chunk: int | None = None,
 ) -> tuple[Arrays, Arrays]:
-    """Values and gradients by the sequential form, its Blocks run by their interpreter, item after item."""
+    """Values and gradients by a form (the sequential one), its Blocks run by their interpreter, item after item."""
     rec = program.rec
-    form = program.op._native.form(None)
+    form = program.op._native.form(None) if form is None else form
     scan = (slice(None),) * len(shapes.steps)
     values = {n: np.full_like(w, np.nan) for n, w in weights.items()}
     real = [s for s in rec.arguments if s.dtype in ("real", "complex")]
@@ -123,7 +129,8 @@ def by_interpreter(
         for h in np.ndindex(*shapes.heads):
             row, state = (b, *scan, *h), (b, *h)
             given = {s.name: arguments[s.name][row if s.kind is Kind.INPUT else ()] for s in rec.arguments}
-            item = Item(form, shapes.sizes, shapes.steps, given, {n: v[state] for n, v in initial.items()})
+            start = {n: v[state] for n, v in initial.items()}
+            item = Item(form, shapes.sizes, shapes.steps, given, start, chunk=chunk)
             item.forward()
             for name in values:
                 is_final = name.startswith("final ")

@@ -17,6 +17,7 @@ import pytest
 
 import recc
 from recc.backends.c_cpu import build as builder
+from recc.backends.cache import passing_folder
 from recc.errors import InternalError, Unsupported, UsageError
 from recc.fuzz import Shapes, compare, draw_arguments
 
@@ -38,7 +39,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "cache"
     monkeypatch.setenv("RECC_CACHE", str(folder))
-    builder._passing_folder.cache_clear()
+    passing_folder.cache_clear()
     return folder
 
 

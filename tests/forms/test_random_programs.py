@@ -19,7 +19,7 @@ from recc.forms.interpret import interpret
 from recc.forms.verify import verify
 from recc.forms.vjp import vjp
 from tests.forms.laws import AXES, SIZES, close
-from tests.forms.torch_blocks import FUNCTIONS
+from tests.forms.torch_blocks import FUNCTIONS, SUMS
 
 DIMS = list(AXES)
 SIZE = {a: SIZES[root] for a, root in AXES.items()}
@@ -108,8 +108,42 @@ class Program:
         a = self.axis(v)
         if a is None:
             return None
-        d, fn = DIMS.index(a), self.some(["sum", "prod"])
-        return self.b.cumulate(fn, v, a, reverse=True), getattr(x.flip(d), f"cum{fn}")(d).flip(d)
+        d, fn, every = DIMS.index(a), self.some(["sum", "prod"]), self.some([0, 2])
+        parts = x.split(every or 99, d)
+        whole = torch.cat([getattr(part.flip(d), f"cum{fn}")(d).flip(d) for part in parts], d)
+        return self.b.cumulate(fn, v, a, reverse=True, every=every), whole
+
+    def scan(self, v: Value, x: Tensor) -> tuple[Value, Tensor] | None:
+        """Two components, elementwise; the second is what the first was one step before, plus a drive."""
+        a = self.axis(v)
+        (u, y), (w, z) = self.some(self.values), self.some(self.values)
+        if a is None or a in w.axes:
+            return None
+        d, algebra, reverse = DIMS.index(a), self.some(["ring", "max-plus", "log-sum-exp"]), self.rng.random() < 0.5
+        keep = self.b.constant(1.0 if algebra == "ring" else 0.0)
+        made = self.b.scan({(0, 0): v, (0, 1): u, (1, 0): keep}, [u, v], [w, w], a, algebra, reverse=reverse)
+        times = torch.mul if algebra == "ring" else torch.add
+        one, other, found = z, z, []
+        for i in range(SIZE[a])[:: -1 if reverse else 1]:
+            at, by = x.narrow(d, i, 1), y.narrow(d, i if a in u.axes else 0, 1)
+            one, other = total(algebra, times(at, one), times(by, other), by), total(algebra, one, at)
+            found.append(one)
+        return made[0], torch.cat(torch.broadcast_tensors(*(found[::-1] if reverse else found)), d)
+
+    def convolve(self, v: Value, x: Tensor) -> tuple[Value, Tensor] | None:
+        a = self.axis(v)
+        if a is None:
+            return None
+        (u, y), d, reverse = self.some(self.values), DIMS.index(a), self.rng.random() < 0.5
+        over = [i for i in v.axes if i != a and self.rng.random() < 0.3]
+        y = y.expand([SIZE[i] if i == a else n for i, n in zip(DIMS, y.shape, strict=True)])
+        parts = []
+        for i in range(SIZE[a]):
+            js = range(i, SIZE[a]) if reverse else range(i + 1)
+            parts.append(sum(x.narrow(d, abs(i - j), 1) * y.narrow(d, j, 1) for j in js))
+        whole = torch.cat(parts, d)
+        whole = whole.sum([DIMS.index(i) for i in over], keepdim=True) if over else whole
+        return self.b.convolve(v, u, a, over, reverse), whole
 
     def causal(self, v: Value, x: Tensor) -> tuple[Value, Tensor]:
         t, s = DIMS.index("t"), DIMS.index("s")
@@ -163,7 +197,12 @@ class Program:
         return self.b.matrix("solve_unit_lower", (self.b.map("tanh", v), w), "t", "s"), solved.movedim((-2, -1), (t, s))
 
 
-LATER = ["reduce", "cumulate", "causal", "segment", "rename", "shift", "gather", "solve"]
+def total(algebra: str, *terms: Tensor) -> Tensor:
+    """The sum of an algebra, ties shared evenly."""
+    return SUMS[algebra](torch.stack(torch.broadcast_tensors(*terms), -1))
+
+
+LATER = ["reduce", "cumulate", "scan", "convolve", "causal", "segment", "rename", "shift", "gather", "solve"]
 
 
 @pytest.mark.parametrize("seed", range(120))

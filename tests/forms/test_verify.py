@@ -13,6 +13,7 @@ from recc.forms.block import (
     BlockError,
     Constant,
     Contract,
+    Convolve,
     Cumulate,
     Gather,
     Iota,
@@ -22,6 +23,7 @@ from recc.forms.block import (
     Op,
     Reduce,
     Rename,
+    Scan,
     Scatter,
     Segment,
     Shift,
@@ -39,6 +41,17 @@ INPUTS = (X, P, A, TS, IX, C)
 
 def out(*axes: str, dtype: Any = "real") -> Value:
     return Value("out", axes, dtype)
+
+
+def scan(result: Value = X, **other: Any) -> Scan:
+    """A recurrence over t of one component with a transition along n, or what differs from it."""
+    parts = {"entries": ((0, 0),), "a": (P,), "b": (X,), "first": (P,), "axis": "t", "component": 0}
+    return Scan(**{"out": out(*result.axes, dtype=result.dtype), **parts, "algebra": "ring", **other})
+
+
+def matrices(**other: Any) -> Scan:
+    """A recurrence with a matrix over n and m."""
+    return scan(**{"a": (A,), "rows": ("n",), "cols": ("m",), **other})
 
 
 def block(*ops: Op) -> Block:
@@ -60,6 +73,13 @@ GOOD: list[Op] = [
     Reduce(out("t"), "max", X, ("n",)),
     Reduce(out("t"), "prod", X, ("n",)),
     Cumulate(out("t", "n"), "sum", X, "t"),
+    Cumulate(out("t", "n"), "prod", X, "t", every=3),
+    scan(),
+    scan(algebra="log-sum-exp", reverse=True, a=(X,), b=(P,)),
+    scan(entries=((0, 1), (1, 0)), a=(P, X), b=(X, X), first=(P, P), component=1),
+    matrices(),
+    Convolve(out("t"), X, X, "t", ("n",)),
+    Convolve(out("t", "s", "n"), X, TS, "t"),
     Segment(out("t", "s", "n"), X, "t", "s"),
     Mask(out("t", "s"), TS, "t", "s", True),
     Matrix(out("n"), "solve", (A, P), "n", "m", True),
@@ -127,6 +147,35 @@ FAULTS: list[tuple[Op, str]] = [
     (Cumulate(out("k"), "sum", IX, "k"), "i is real"),
     (Cumulate(out("n"), "sum", P, "t"), "p has axis t"),
     (Cumulate(out(), "sum", P, "n"), "the result has axes [n]"),
+    (Cumulate(out("n"), "sum", P, "n", every=-1), "a stretch is a number of elements"),
+    (Cumulate(out("n"), "sum", P, "n", every=1.5), "a stretch is a number of elements"),
+    (scan(algebra="tropical"), "tropical is an algebra"),
+    (scan(first=()), "each component has a drive and a first state"),
+    (scan(component=1), "1 is a component"),
+    (scan(a=(P, P)), "each entry has a transition"),
+    (scan(entries=(), a=()), "there is an entry"),
+    (scan(entries=((0, 0), (0, 0)), a=(P, P)), "entries are in order, each once"),
+    (scan(entries=((0, 1),)), "entries are pairs of components"),
+    (matrices(cols=()), "there are as many rows as columns"),
+    (matrices(cols=("n",)), "axis, rows and columns are different"),
+    (matrices(rows=("t",)), "axis, rows and columns are different"),
+    (matrices(cols=("k",)), "n and k have one size"),
+    (scan(b=(IX,)), "i is real"),
+    (matrices(a=(P,)), "p has axis m"),
+    (matrices(first=(Value("z", ("n", "k")),), b=(C,)), "c is real"),
+    (matrices(b=(TS,)), "W has axis n"),
+    (matrices(b=(A,)), "A has no axis m"),
+    (scan(first=(X,)), "x has no axis t"),
+    (scan(P), "the result has axes [t, n]"),
+    (scan(Value("x", ("t", "n"), "int")), "the result is real"),
+    (scan(P, axis="z", b=(P,)), "z is an axis of the Block"),
+    (Convolve(out("t", "n"), X, C, "t"), "c is real"),
+    (Convolve(out("t", "n"), X, P, "t"), "p has axis t"),
+    (Convolve(out("t", "n"), P, X, "t"), "p has axis t"),
+    (Convolve(out("n"), X, X, "t", ("t",)), "t is not summed over"),
+    (Convolve(out("t", "n"), X, X, "t", ("k",)), "a factor has axis k"),
+    (Convolve(out("t"), X, X, "t", ("n", "n")), "each axis is summed once"),
+    (Convolve(out("t", "n"), X, X, "t", ("n",)), "the result has axes [t]"),
     (Segment(out("t", "n", "k"), X, "t", "k"), "t and k have one size"),
     (Segment(out("t", "n"), X, "t", "t"), "t is used for one thing only"),
     (Segment(out("k", dtype="int"), IX, "t", "s"), "i is real"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,6 +25,13 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "sin": torch.sin, "cos": torch.cos, "abs": torch.abs, "sign": torch.sign, "floor": torch.floor,
     "erf": torch.erf, "logaddexp": torch.logaddexp, "real": lambda x: x.double(), "stop": lambda x: x.detach(),
     "surrogate": lambda f, b: b + (f - b).detach(),
+}  # fmt: skip
+
+
+#: The sum of each algebra along the last dimension; `amax` and `amin` share evenly between equals.
+SUMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "ring": lambda x: x.sum(-1), "max-plus": lambda x: x.amax(-1), "min-plus": lambda x: x.amin(-1),
+    "log-sum-exp": lambda x: x.logsumexp(-1),
 }  # fmt: skip
 
 
@@ -88,12 +96,57 @@ class TorchBlock:
     def cumulate(self, op: ir.Cumulate) -> Tensor:
         d = op.arg.axes.index(op.axis)
         tensor = self.env[op.arg.name]
+        if not op.every or not tensor.shape[d]:
+            return self.running(op, tensor, d)
+        return torch.cat([self.running(op, part, d) for part in tensor.split(op.every, d)], d)
+
+    def running(self, op: ir.Cumulate, tensor: Tensor, d: int) -> Tensor:
         tensor = tensor.flip(d) if op.reverse else tensor
         if op.exclusive:
             one = torch.full_like(tensor.narrow(d, 0, min(1, tensor.shape[d])), 0.0 if op.fn == "sum" else 1.0)
             tensor = torch.cat([one, tensor.narrow(d, 0, max(0, tensor.shape[d] - 1))], d)
         tensor = tensor.cumsum(d) if op.fn == "sum" else tensor.cumprod(d)
         return tensor.flip(d) if op.reverse else tensor
+
+    def scan(self, op: ir.Scan) -> Tensor:
+        """A loop over the steps, the operands spelled out along all axes; matrices flattened."""
+        rest = [a for a in op.out.axes if a not in (op.axis, *op.rows)]
+        last, sides = [self.size(a) for a in op.rows], 2 if op.rows else 0
+        n = math.prod(last)
+        lengths = [self.size(a) for a in rest]
+        a = [self.at(v, op.axis, *rest, *op.rows, *op.cols) for v in op.a]
+        a = [x.reshape([self.size(op.axis), *lengths, *[n] * sides]) for x in a]
+        b = [self.at(v, op.axis, *rest, *op.rows) for v in op.b]
+        state = [self.at(v, *rest, *op.rows).reshape([*lengths, *[n] * (sides // 2)]) for v in op.first]
+        found = []
+        for x in range(self.size(op.axis))[:: -1 if op.reverse else 1]:
+            after = []
+            for k, drive in enumerate(b):
+                terms = []
+                for (row, i), transition in zip(op.entries, a, strict=True):
+                    if row == k:
+                        before = state[i].unsqueeze(-2) if op.rows else state[i]
+                        term = transition[x] * before if op.algebra == "ring" else transition[x] + before
+                        terms.append(term if op.rows else term.unsqueeze(-1))
+                terms.append(drive[x].reshape(state[k].shape).unsqueeze(-1))
+                every = torch.cat(terms, -1)
+                after.append(SUMS[op.algebra](every))
+            state = after
+            found.append(state[op.component].reshape([*lengths, *last]))
+        found = found[::-1] if op.reverse else found
+        whole = torch.stack(found) if found else torch.zeros(0, *lengths, *last, dtype=torch.float64)
+        return self.back(whole, [op.axis, *rest, *op.rows], op.out)
+
+    def convolve(self, op: ir.Convolve) -> Tensor:
+        """The product with the Toeplitz matrix of the kernel."""
+        rest, n = [a for a in op.out.axes if a != op.axis], self.size(op.axis)
+        kernel, arg = (self.at(v, *rest, *op.over, op.axis) for v in (op.kernel, op.arg))
+        lag = torch.arange(n)[:, None] - torch.arange(n)
+        lag = -lag if op.reverse else lag
+        toeplitz = torch.where(lag >= 0, kernel[..., lag.clamp(0)], 0.0)
+        product = (toeplitz * arg.unsqueeze(-2)).sum(-1)
+        summed = list(range(len(rest), len(rest) + len(op.over)))
+        return self.back(product.sum(summed) if summed else product, [*rest, op.axis], op.out)
 
     def segment(self, op: ir.Segment) -> Tensor:
         rest = [a for a in op.out.axes if a not in (op.row, op.col)]

@@ -1,0 +1,1 @@
+"""The torch backend: any form as plain torch operations, on any device, with gradients by torch."""

@@ -1,0 +1,61 @@
+"""Causal convolutions along a dimension: as a product with a Toeplitz matrix, or by Fourier transforms."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+#: Steps up to which the matrix is made.
+_SHORT = 64
+
+
+def convolve(letters: str, kernel: Tensor, arg: Tensor, axis: str, reverse: bool = False) -> Tensor:
+    """`out[x] = sum over y <= x of kernel[x - y] * arg[y]`; see `recc.forms.block.Convolve`.
+
+    Args:
+        letters: the axes as in `torch.einsum`, such as `"tdn,tn->td"`, without those of leading dimensions.
+        kernel: `[*lead, *axes]`.
+        arg: `[*lead, *axes]`.
+        axis: the letter of the axis that the convolution follows.
+        reverse: whether it is the correlation, `out[x] = sum over y >= x of kernel[y - x] * arg[y]`.
+    """
+    left, _, out = letters.partition("->")
+    one, _, other = left.partition(",")
+    dims = [name.index(axis) - len(name) for name in (one, other, out)]
+    size = arg.shape[dims[1]]
+    if size == 0 or size > _SHORT:
+        return _fourier(f"...{one},...{other}->...{out}", kernel, arg, dims, reverse)
+    # windows[x, y] = kernel[x - y] with y counted from the end.
+    windows = F.pad(kernel, (0, 0) * (-dims[0] - 1) + (size - 1, 0)).unfold(dims[0], size, 1)
+    end = "Z"
+    if reverse:
+        found = torch.einsum(f"...{one}{end},...{other}->...{out.replace(axis, end)}", windows, arg)
+        return found.flip(dims[2])
+    turned = arg.flip(dims[1])
+    return torch.einsum(f"...{one}{end},...{other.replace(axis, end)}->...{out}", windows, turned)
+
+
+def _fourier(equation: str, kernel: Tensor, arg: Tensor, dims: list[int], reverse: bool) -> Tensor:
+    """By the product of Fourier transforms, long enough that nothing comes round from the other end."""
+    size = arg.shape[dims[1]]
+    length = _fast(2 * size)
+    left, right = torch.fft.rfft(kernel, length, dims[0]), torch.fft.rfft(arg, length, dims[1])
+    product = torch.einsum(equation, left.conj() if reverse else left, right)
+    return torch.fft.irfft(product, length, dims[2]).narrow(dims[2], 0, size)
+
+
+def _fast(size: int) -> int:
+    """The least even number from `size` on that has no prime factor above 5."""
+    length = max(2, size + size % 2)
+    while True:
+        rest = length
+        for p in (2, 3, 5):
+            while rest % p == 0:
+                rest //= p
+        if rest == 1:
+            return length
+        length += 2
+
+
+__all__ = ["convolve"]

@@ -1,0 +1,219 @@
+"""From a form to one Python module of torch functions, kept as a file and loaded from there.
+
+The module has a function for each prologue and each phase of each pass; the loops around them are in
+`launch` and `grid`. The file is named after a hash of its text and lies in the folder of `recc.backends.cache`;
+`RECC_OVERRIDE=DIR` loads `DIR/<name>.py`, a hand-edited copy, in its place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from torch import Tensor
+
+from recc.backends.cache import cache_folder, edited_copy, writable_folder
+from recc.backends.torch_eager.emit import emit_block
+from recc.backends.torch_eager.ops import Env
+from recc.errors import UsageError
+from recc.forms.block import Block, Constant, Gather, Map, Rename, Shift
+from recc.forms.distribute import Phase, distribute
+from recc.forms.passes import Parallel, Pass, Sequential
+
+#: An emitted function: from inputs by name, sizes of axes and the rest of what it needs to outputs by name.
+Function = Callable[[Mapping[str, Tensor], Mapping[str, int], Env], Mapping[str, Tensor]]
+
+_NOTATION = """\
+Every function maps tensors `[*lead, *axes]` by name to tensors by name. `lead` are batch axes, each of
+full size or 1: `(B, *batch)`, or `(chunks, B, *batch)` where all chunks are computed at once. `sizes` has
+the size of each axis, `env` the leading axes, the element type and the device.
+NAME_prev is a state before a step or a chunk, NAME after it; `_re` and `_im` are the parts of complex values.
+"""
+
+
+@dataclass(frozen=True)
+class PassFunctions:
+    """A pass with its functions: `None` for a Block without operations.
+
+    `phases` and `functions` belong together. Over several scan axes there are none, but `step`. `views` are
+    the outputs of the step that may lie in the memory of what it reads.
+    """
+
+    loop: Pass
+    prologue: Function
+    phases: tuple[Phase, ...]
+    functions: tuple[Function | None, ...]
+    step: Function | None
+    views: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Module:
+    """A loaded module: the form that it runs, its text and where that lies.
+
+    `fresh` says that it has the passes for calls without an initial state (`Parallel.start`).
+    """
+
+    form: Sequential | Parallel
+    fresh: bool
+    path: Path
+    source: str
+    passes: tuple[PassFunctions, ...]
+
+
+def build(form: Sequential | Parallel, fresh: bool = False) -> Module:
+    """Emits, keeps and loads the module of a form.
+
+    `fresh` takes the passes for a call without an initial state, which only some forms have. Raises
+    `UsageError` for an edited module that does not load.
+    """
+    plans = _plans(form, fresh)
+    source = emit_module(form, fresh)
+    name = f"{form.rec.name}_{_form_name(form)}_{_digest(source)}"
+    edited = edited_copy(name, ".py")
+    if edited is not None:
+        source = edited.read_text(encoding="utf-8")
+        name = f"{name}_{_digest(source)[:8]}"
+    path = _kept(name, source)
+    module = _load(name, source, path, edited)
+    passes = tuple(_functions(module, n, loop, phases) for n, (loop, phases) in enumerate(plans))
+    return Module(form, fresh, path, source, passes)
+
+
+def emit_module(form: Sequential | Parallel, fresh: bool = False) -> str:
+    """The text of a form's module. The same form always gives the same text."""
+    rec = form.rec
+    start = ", from the initial values of the program" if fresh else ""
+    text = [f"{rec.name}: {_form_name(form)} form{start}, torch.", ""]
+    text += [f"    {line}".rstrip() for line in rec.source.text.strip().splitlines()]
+    head = "\n".join([*text, "", _NOTATION]).replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    lines = [f'"""{head}"""', "", *_IMPORTS, ""]
+    comments = {e.target: " ".join(rec.source.slice(e.span).split()) for e in rec.equations}
+    for number, (loop, phases) in enumerate(_plans(form, fresh)):
+        for title, name, block in _blocks(number, loop, phases):
+            lines += ["", f"# {title}", *_commented(emit_block(block, name), comments), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _plans(form: Sequential | Parallel, fresh: bool) -> list[tuple[Pass, tuple[Phase, ...]]]:
+    """The passes of a form, each with its phases along one scan axis.
+
+    In single steps no state is kept for all of them at once.
+    """
+    passes = form.start if fresh and isinstance(form, Parallel) else form.passes
+    return [(p, distribute(p, sink=bool(p.chunk)) if len(p.directions) == 1 else ()) for p in passes]
+
+
+_IMPORTS = (
+    "from __future__ import annotations",
+    "",
+    "import torch",
+    "",
+    "from recc.backends.torch_eager import convolve, ops, scan",
+)
+
+
+#: Functions that may give their argument as it is.
+_SAME = ("real", "int", "stop", "surrogate")
+
+
+def _form_name(form: Sequential | Parallel) -> str:
+    return form.name if isinstance(form, Parallel) else "sequential"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _blocks(number: int, loop: Pass, phases: tuple[Phase, ...]) -> Iterator[tuple[str, str, Block]]:
+    """Every Block of a pass with a title and the name of its function."""
+    way = ", ".join("left to right" if d == 1 else "right to left" for d in loop.directions)
+    yield (
+        f"Pass {number + 1}, {way}. Before it: what does not vary with time.",
+        _name(number, "prologue"),
+        loop.prologue,
+    )
+    if len(loop.directions) > 1:
+        yield "Each step.", _name(number, "step"), loop.step
+    unit = "chunk" if loop.chunk else "step"
+    for k, phase in enumerate(phases):
+        if phase.block.ops:
+            carried = ", ".join(dict.fromkeys(h.name for h in phase.carries))
+            title = f"{unit.capitalize()} after {unit}, carrying {carried}." if phase.loop else f"All {unit}s at once."
+            yield title, _name(number, f"phase_{k + 1}"), phase.block
+
+
+def _name(number: int, what: str) -> str:
+    return f"pass_{number + 1}_{what}"
+
+
+def _commented(text: str, comments: Mapping[str, str]) -> list[str]:
+    """The lines of a function, with the user's line above each value that an equation defines."""
+    found = []
+    for line in text.rstrip().splitlines():
+        made = re.match(r"( +)(\w+) = ", line)
+        if made is not None and comments.get(made[2]):
+            found.append(f"{made[1]}# {comments[made[2]]}")
+        found.append(line)
+    return found
+
+
+def _kept(name: str, source: str) -> Path:
+    """The file of a module, written if it is not there."""
+    path = cache_folder() / f"{name}.py"
+    if not path.exists() or path.read_text(encoding="utf-8") != source:
+        path = writable_folder(path.parent) / path.name
+        partial = path.with_suffix(f".{id(source):x}.part")
+        partial.write_text(source, encoding="utf-8")
+        partial.replace(path)
+    return path
+
+
+def _load(name: str, source: str, path: Path, edited: Path | None) -> ModuleType:
+    """The module, under a name of its own among Python's modules: tracers look functions' globals up there."""
+    known = sys.modules.get(f"recc_emitted_{name}")
+    if known is not None and known.__file__ == str(path):
+        return known
+    module = ModuleType(f"recc_emitted_{name}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(source, str(path), "exec"), module.__dict__)
+    except Exception as problem:
+        del sys.modules[module.__name__]
+        if edited is None:
+            raise
+        actual = f"{type(problem).__name__}: {problem}"
+        raise UsageError(f"the edited module {edited}", "Python that runs", actual) from problem
+    return module
+
+
+def _functions(module: ModuleType, number: int, loop: Pass, phases: tuple[Phase, ...]) -> PassFunctions:
+    def function(what: str) -> Function:
+        found: Function = getattr(module, _name(number, what))
+        return found
+
+    of_phases = [function(f"phase_{k + 1}") if p.block.ops else None for k, p in enumerate(phases)]
+    step = function("step") if len(loop.directions) > 1 else None
+    return PassFunctions(loop, function("prologue"), phases, tuple(of_phases), step, _views(loop.step))
+
+
+def _views(block: Block) -> frozenset[str]:
+    """The outputs that may be views of inputs: nothing but moves, spreads and conversions lies between."""
+    found = {v.name for v in block.inputs}
+    numbers = {op.out.name for op in block.ops if isinstance(op, Constant)}
+    for op in block.ops:
+        moves = isinstance(op, (Rename, Gather, Shift)) or (isinstance(op, Map) and op.fn in _SAME)
+        if isinstance(op, Map) and op.fn in ("add", "mul"):
+            moves = any(v.name in numbers for v in op.args)
+        if moves and any(v.name in found for v in op.operands):
+            found.add(op.out.name)
+    return frozenset(name for name, value in block.outputs if value.name in found)
+
+
+__all__ = ["Function", "Module", "PassFunctions", "build", "emit_module"]

@@ -1,0 +1,201 @@
+"""The adjoint of a program: the gradient of every value as a sum over the equations that read it.
+
+Every equation hands the gradient of its left side on to what it reads; a read of `S` one step back hands
+the gradient at t + 1 to `S` at t. States are read in their normal form, so that their gradient obeys the
+transposed step:
+
+    λ[t] = d[t+1] ⊙ λ[t+1] + Σ_r w_r[t+1] ⊗ (u_r[t+1] · λ[t+1]) + what is read of S[t] gives back
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from recc.explain.derivative import NoFormula, Reverse, tidy
+from recc.explain.letters import Letters
+from recc.explain.maths import Maths
+from recc.explain.notation import Binary, Equation, Node, Shift, Truth, Words, add, at, times, total
+from recc.recurrence import Along, Apply, At, Expr, Index, Kind, Read, Recurrence, Symbol, reads
+from recc.structure import Affine, Structure, normal_form
+from recc.structure.build import Workspace
+from recc.structure.rename import rename
+
+
+@dataclass(frozen=True)
+class Given:
+    """What one read in the equation of `target` gives to the gradient of what it reads.
+
+    `value` is over the axes of the symbol, at the step of the equation; `lags` say how much later that
+    is than the step of the read. `places` are indices that have to be met: an axis and where it is read.
+    """
+
+    target: str
+    lags: tuple[int, ...]
+    value: Expr
+    places: tuple[tuple[str, Index], ...] = ()
+
+
+@dataclass(frozen=True)
+class Adjoint:
+    """The gradients of one program. `structures` are those of its stages."""
+
+    rec: Recurrence
+    structures: Sequence[Structure]
+
+    @cached_property
+    def program(self) -> Recurrence:
+        """The program with the updates of affine stages in their normal form, and what that needs beside."""
+        axes, symbols = dict(self.rec.axis), dict(self.rec.table)
+        equations = {e.target: e for e in self.rec.equations}
+        for structure in self.structures:
+            if isinstance(structure, Affine):
+                axes.update(structure.rec.axis)
+                symbols.update(structure.rec.table)
+                equations.update({n: e for n, e in structure.rec.equation.items() if n not in equations})
+                for name, expr in normal_form(structure).items():
+                    equations[name] = replace(equations[name], expr=expr)
+        return replace(
+            self.rec, axes=tuple(axes.values()), symbols=tuple(symbols.values()), equations=tuple(equations.values())
+        )
+
+    @cached_property
+    def work(self) -> Workspace:
+        """Where the gradients' expressions are made. It has a symbol for each of them."""
+        work = Workspace(self.program)
+        for symbol in self.program.symbols:
+            if symbol.dtype in ("real", "complex"):
+                name = self.name(symbol.name)
+                work.symbols[name] = Symbol(name, Kind.LOCAL, symbol.axes, symbol.dtype, symbol.varies)
+        return work
+
+    @cached_property
+    def maths(self) -> Maths:
+        """How its expressions are written."""
+        return Maths(self.program, more=self.work.symbols)
+
+    def name(self, symbol: str) -> str:
+        """The name of the gradient: λ for the only state, `∂x` for everything else."""
+        only = [s.name for s in self.rec.states] == [symbol]
+        return Letters(self.rec)["adjoint"] if only else f"∂{symbol}"
+
+    @cached_property
+    def given(self) -> Mapping[str, list[Given | str]]:
+        """For each symbol what the equations that read it give back: a word where there is no formula."""
+        found: dict[str, list[Given | str]] = {s.name: [] for s in self.program.symbols}
+        reverse = Reverse(self.work)
+        for equation in self.program.equations:
+            symbol = self.program.table[equation.target]
+            if symbol.dtype not in ("real", "complex"):
+                continue
+            seed = self.work.read_of(self.work.symbols[self.name(symbol.name)])
+            try:
+                flows = list(reverse.flows(equation.expr, seed, self.work.read_of(symbol)))
+            except NoFormula as why:
+                for read in {r.name for r in reads(equation.expr)}:
+                    found[read].append(f"the part of {symbol.name} through {why.args[0]}")
+                continue
+            for flow in flows:
+                if self.program.table[flow.read.name].dtype in ("real", "complex"):
+                    found[flow.read.name].append(self._given(symbol, flow.read, flow.value))
+        return found
+
+    def _given(self, target: Symbol, read: Read, value: Expr) -> Given | str:
+        """A contribution along the symbol's own axes."""
+        symbol = self.program.table[read.name]
+        names: dict[str, str] = {}
+        places: list[tuple[str, Index]] = []
+        for declared, index in zip(symbol.axes, read.index, strict=True):
+            if isinstance(index, Along) and index.axis not in names and not index.offset:
+                names[index.axis] = declared
+            elif isinstance(index, Along) and index.axis not in names and not isinstance(value, At):
+                names[index.axis] = declared
+                if self.program.axis[declared].edge == "clamp":
+                    return f"the part of {target.name} that reads beyond the end of {declared}"
+                value = _moved(value, index.axis, -index.offset)
+            else:
+                places.append((declared, index))
+        value = tidy(self.work, rename(self.work, value, names))
+        met = tuple((a, self._renamed(i, names)) for a, i in places)
+        lags = read.lags if target.varies else ()
+        return Given(target.name, lags, value, met)
+
+    def _renamed(self, index: Index, names: Mapping[str, str]) -> Index:
+        if isinstance(index, Along):
+            return replace(index, axis=names.get(index.axis, index.axis))
+        return At(rename(self.work, index.expr, names))
+
+    def equation(self, name: str) -> Equation | None:
+        """The gradient of one symbol, `None` if nothing gives anything to it."""
+        symbol = self.program.table[name]
+        parts = self.given[name]
+        if not parts:
+            return None
+        scan = self.rec.scan
+        terms: list[Node] = []
+        if symbol.kind is Kind.OUTPUT:
+            terms.append(Words("given"))
+        inner: list[Node] = []
+        for part in parts:
+            if isinstance(part, str):
+                terms.append(Words(part))
+            elif not symbol.varies and self.program.table[part.target].varies:
+                inner.append(self._term(part, tuple(Shift(s) for s in scan)))
+            else:
+                later = tuple(Shift(s, lag) for s, lag in zip(scan, part.lags, strict=False))
+                terms.append(self._term(part, later))
+        if inner:
+            terms.append(total((Shift(s) for s in scan), add(inner)))
+        steps = tuple(Shift(s) for s in scan) if symbol.varies else ()
+        return Equation(add(terms), at(self.name(name), steps, symbol.axes))
+
+    def _term(self, part: Given, steps: tuple[Shift, ...]) -> Node:
+        node = self.maths.node(part.value, steps)
+        for axis, index in part.places:
+            spot = Shift(index.axis, index.offset) if isinstance(index, Along) else self.maths.node(index.expr, steps)
+            node = times([node, Truth(Binary("eq", Shift(axis), spot))])
+        return node
+
+    def equations(self) -> list[tuple[str, list[Equation]]]:
+        """All gradients in groups: states, intermediates, inputs, parameters."""
+        groups = []
+        for lead, kinds in _GROUPS:
+            names = [s.name for s in self.program.symbols if s.kind in kinds and s.dtype in ("real", "complex")]
+            if Kind.STATE in kinds:
+                order = [n for stage in reversed(self.rec.stages) for n in stage.equations]
+                names = sorted(names, key=lambda n: order.index(n) if n in order else -1)
+            found = [e for n in names if (e := self.equation(n)) is not None]
+            if found:
+                groups.append((lead, found))
+        return groups
+
+
+_GROUPS = (
+    ("The states, against the order of the run:", (Kind.STATE,)),
+    ("Outputs that are read again, and intermediates:", (Kind.OUTPUT, Kind.LOCAL)),
+    ("The inputs:", (Kind.INPUT,)),
+    ("The parameters, as sums over all steps:", (Kind.PARAM, Kind.CONST)),
+)
+
+
+def _moved(expr: Expr, axis: str, offset: int) -> Expr:
+    """An expression read further along an axis; sums over an axis of the same name stay as they are."""
+    if isinstance(expr, Read):
+        index = tuple(
+            replace(i, offset=i.offset + offset)
+            if isinstance(i, Along) and i.axis == axis
+            else i
+            if isinstance(i, Along)
+            else At(_moved(i.expr, axis, offset))
+            for i in expr.index
+        )
+        return replace(expr, index=index)
+    if isinstance(expr, Apply):
+        return replace(expr, args=tuple(_moved(a, axis, offset) for a in expr.args))
+    if hasattr(expr, "over") and hasattr(expr, "arg"):
+        return expr if axis in expr.over else replace(expr, arg=_moved(expr.arg, axis, offset))
+    return expr
+
+
+__all__ = ["Adjoint", "Given"]

@@ -1,0 +1,82 @@
+"""Arithmetic of `Pair`s: products, sums and contractions of values that may be complex."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from recc.forms.block import Value
+from recc.forms.builder import Builder
+from recc.forms.lower import Pair
+
+
+def both(b: Builder, pair: Pair) -> tuple[Value, Value]:
+    """The real and the imaginary part; zero for that of a real."""
+    return pair.re, b.constant(0.0) if pair.im is None else pair.im
+
+
+def real(b: Builder, pair: Pair) -> Pair:
+    """The pair with reals in place of integers and truth values."""
+    return Pair(*(b.map("real", part) for part in pair.parts))
+
+
+def add(b: Builder, pairs: Sequence[Pair]) -> Pair:
+    """The sum of some values; zero of none."""
+    total = Pair(b.constant(0.0))
+    for k, pair in enumerate(pairs):
+        if k == 0:
+            total = pair
+        elif total.im is None and pair.im is None:
+            total = Pair(b.map("add", total.re, pair.re))
+        else:
+            (xr, xi), (yr, yi) = both(b, total), both(b, pair)
+            total = Pair(b.map("add", xr, yr), b.map("add", xi, yi))
+    return total
+
+
+def multiply(b: Builder, pairs: Iterable[Pair], over: Iterable[str] = (), hint: str = "") -> Pair:
+    """The sum over axes of the product of some values."""
+    given = [real(b, p) for p in pairs]
+    reals = [p.re for p in given if p.im is None]
+    others = sorted((p for p in given if p.im is not None), key=lambda p: len(p.re.axes))
+    while len(others) > 2:
+        others[:2] = [_product(b, others[0], others[1])]
+    over = tuple(over)
+
+    def sum_of(*parts: Value) -> Value:
+        return b.contract((*reals, *parts), over, hint)
+
+    if not others:
+        return Pair(sum_of())
+    if len(others) == 1:
+        return Pair(*(sum_of(part) for part in others[0].parts))
+    (xr, xi), (yr, yi) = both(b, others[0]), both(b, others[1])
+    return Pair(
+        b.map("sub", sum_of(xr, yr), sum_of(xi, yi)),
+        b.map("add", sum_of(xr, yi), sum_of(xi, yr)),
+    )
+
+
+def _product(b: Builder, x: Pair, y: Pair) -> Pair:
+    (xr, xi), (yr, yi) = both(b, x), both(b, y)
+    return Pair(
+        b.map("sub", b.map("mul", xr, yr), b.map("mul", xi, yi)),
+        b.map("add", b.map("mul", xr, yi), b.map("mul", xi, yr)),
+    )
+
+
+def rename(b: Builder, pair: Pair, names: Mapping[str, str]) -> Pair:
+    """The value along other axes."""
+    return Pair(*(b.rename(part, names) for part in pair.parts))
+
+
+def each(pair: Pair, fn: object) -> Pair:
+    """A function of values applied to each part."""
+    return Pair(*(fn(part) for part in pair.parts))  # type: ignore[operator]  # a function of a Value
+
+
+def axes_of(pair: Pair) -> set[str]:
+    """The axes of a value, those of both parts."""
+    return {a for part in pair.parts for a in part.axes}
+
+
+__all__ = ["add", "axes_of", "both", "each", "multiply", "real", "rename"]

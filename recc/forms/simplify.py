@@ -1,0 +1,51 @@
+"""Identities of arithmetic with 0 and 1, applied while a Block is built."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recc.forms.block import Value, map_dtype
+
+if TYPE_CHECKING:
+    from recc.forms.builder import Builder
+
+
+def simplify(b: Builder, fn: str, args: tuple[Value, ...]) -> Value | None:
+    """What a scalar function of values is known to be, with the axes and the dtype of its result; else None."""
+    known = [b.known(v) for v in args]
+    dtype = map_dtype(fn, args)
+
+    def whole(v: Value) -> bool:
+        return v.dtype == dtype and set(v.axes) >= {a for w in args for a in w.axes}
+
+    if fn == "add":
+        for k, other in ((known[0], args[1]), (known[1], args[0])):
+            if k == 0.0 and whole(other):
+                return other
+    if fn == "sub" and known[1] == 0.0 and whole(args[0]):
+        return args[0]
+    if fn == "sub" and known[0] == 0.0 and whole(args[1]):
+        return b.map("neg", args[1])
+    if fn == "mul":
+        for k, other in ((known[0], args[1]), (known[1], args[0])):
+            if k == 1.0 and whole(other):
+                return other
+            if k == -1.0 and whole(other):
+                return b.map("neg", other)
+            if k == 0.0:
+                return b.constant(0.0, {a for w in args for a in w.axes}, dtype)
+    if fn == "div" and known[1] == 1.0 and whole(args[0]):
+        return args[0]
+    if fn == "div" and known[0] == 0.0:
+        return b.constant(0.0, {a for w in args for a in w.axes}, dtype)
+    if fn == "neg" and known[0] is not None:
+        return b.constant(-known[0], args[0].axes, dtype)
+    if fn == "real" and args[0].dtype == "real":
+        return args[0]
+    if fn == "real" and known[0] is not None:
+        return b.constant(known[0], args[0].axes)
+    if fn in ("add", "sub", "mul") and None not in known:
+        x, y = (k for k in known if k is not None)
+        folded = {"add": x + y, "sub": x - y, "mul": x * y}[fn]
+        return b.constant(folded, {a for w in args for a in w.axes}, dtype)
+    return None

@@ -1,0 +1,42 @@
+"""Every parallel form of every program, run by the interpreter of Blocks, against an independent oracle.
+
+Values, final states and all gradients; with and without a state to begin with; chunks of every size, those
+that do not divide the number of steps too.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from recc.errors import Refusal
+from recc.forms.parallel import PARALLEL, derive
+from recc.forms.verify import verify
+from tests.agree.cases import programs
+from tests.agree.harness import agree, by_interpreter, by_oracle
+
+BOUND = 1e-10
+CASES = [(name, form) for name, p in programs().items() if len(p.rec.scan) == 1 for form in PARALLEL]
+
+
+@pytest.mark.parametrize(("name", "form"), CASES)
+def test_form_agrees_with_the_oracle(name: str, form: str) -> None:
+    program = programs()[name]
+    found = derive(program.rec, form)
+    if isinstance(found, Refusal):
+        assert found.reason
+        return
+    for loop in (*found.passes, *found.start):
+        verify(loop.prologue)
+        verify(loop.step)
+        verify(loop.step_vjp)
+    for seed, (steps, given) in enumerate([(5, True), (7, False)]):
+        shapes = program.shapes(steps=steps, batch=1)
+        arguments, initial = program.draw(shapes, seed)
+        initial = initial if given else {}
+        values, gradients, weights = by_oracle(program, shapes, arguments, initial)
+        for chunk in (1, 2, 4, 0) if given else (3, 0):
+            found = derive(program.rec, form, chunk or 64)
+            assert not isinstance(found, Refusal)
+            mine = by_interpreter(program, shapes, arguments, initial, weights, found, chunk)
+            agree(mine[0], values, BOUND, (name, form, chunk))
+            agree(mine[1], gradients, BOUND, (name, form, chunk))
