@@ -17,7 +17,7 @@ from recc.explain.derivative import NoFormula, Reverse, tidy
 from recc.explain.letters import Letters
 from recc.explain.maths import Maths
 from recc.explain.notation import Binary, Equation, Node, Shift, Truth, Words, add, at, times, total
-from recc.recurrence import Along, Apply, At, Expr, Index, Kind, Read, Recurrence, Symbol, reads
+from recc.recurrence import Along, Apply, At, Expr, Index, Kind, Read, Recurrence, Reduce, Symbol, reads
 from recc.structure import Affine, Structure, normal_form
 from recc.structure.build import Workspace
 from recc.structure.rename import rename
@@ -84,7 +84,7 @@ class Adjoint:
     def given(self) -> Mapping[str, list[Given | str]]:
         """For each symbol what the equations that read it give back: a word where there is no formula."""
         found: dict[str, list[Given | str]] = {s.name: [] for s in self.program.symbols}
-        reverse = Reverse(self.work)
+        reverse = Reverse(self.work, frozenset(self.work.symbols))
         for equation in self.program.equations:
             symbol = self.program.table[equation.target]
             if symbol.dtype not in ("real", "complex"):
@@ -94,7 +94,7 @@ class Adjoint:
                 flows = list(reverse.flows(equation.expr, seed, self.work.read_of(symbol)))
             except NoFormula as why:
                 for read in {r.name for r in reads(equation.expr)}:
-                    found[read].append(f"the part of {symbol.name} through {why.args[0]}")
+                    found[read].append(f"(what {symbol.name} gives back through `{why.args[0]}`)")
                 continue
             for flow in flows:
                 if self.program.table[flow.read.name].dtype in ("real", "complex"):
@@ -109,10 +109,11 @@ class Adjoint:
         for declared, index in zip(symbol.axes, read.index, strict=True):
             if isinstance(index, Along) and index.axis not in names and not index.offset:
                 names[index.axis] = declared
-            elif isinstance(index, Along) and index.axis not in names and not isinstance(value, At):
+            elif isinstance(index, Along) and index.axis not in names:
                 names[index.axis] = declared
                 if self.program.axis[declared].edge == "clamp":
-                    return f"the part of {target.name} that reads beyond the end of {declared}"
+                    shifted = f"{read.name} at {index.axis}{index.offset:+d}"
+                    return f"(what {target.name} gives back of {shifted}, clamped at the ends)"
                 value = _moved(value, index.axis, -index.offset)
             else:
                 places.append((declared, index))
@@ -193,7 +194,7 @@ def _moved(expr: Expr, axis: str, offset: int) -> Expr:
         return replace(expr, index=index)
     if isinstance(expr, Apply):
         return replace(expr, args=tuple(_moved(a, axis, offset) for a in expr.args))
-    if hasattr(expr, "over") and hasattr(expr, "arg"):
+    if isinstance(expr, Reduce):
         return expr if axis in expr.over else replace(expr, arg=_moved(expr.arg, axis, offset))
     return expr
 

@@ -9,7 +9,7 @@ Only expressions are made here, to be read by people; kernels get their gradient
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from recc.recurrence import REDUCTIONS, Apply, Expr, Matrix, Number, Read, Reduce
@@ -30,10 +30,11 @@ class Flow:
 
 
 class Reverse:
-    """Makes the contributions of expressions in a workspace."""
+    """Makes the contributions of expressions in a workspace. `gradients` are the names of gradients there."""
 
-    def __init__(self, work: Workspace):
+    def __init__(self, work: Workspace, gradients: Collection[str]):
         self.work = work
+        self.gradients = gradients
 
     def flows(self, expr: Expr, seed: Expr, value: Expr) -> Iterator[Flow]:
         """The contributions to every read. `value` is a short way to write the expression itself.
@@ -63,7 +64,7 @@ class Reverse:
     # Expressions, with what changes nothing left out.
 
     def mul(self, *exprs: Expr) -> Expr:
-        """A product, signs in front and sums last."""
+        """A product: signs in front, then what is known, the gradient, sums."""
         factors: list[Expr] = []
         negative = False
         for e in exprs:
@@ -71,7 +72,7 @@ class Reverse:
                 negative ^= is_number(f, -1)
                 if not (is_number(f, 1) or is_number(f, -1)):
                     factors.append(f)
-        factors.sort(key=lambda f: isinstance(f, Reduce))
+        factors.sort(key=lambda f: (isinstance(f, Reduce), isinstance(f, Read) and f.name in self.gradients))
         result: Expr = factors[0] if factors else number(1)
         for f in factors[1:]:
             result = self.work.apply("mul", result, f)
@@ -82,7 +83,9 @@ class Reverse:
         return self.mul(number(-1), expr)
 
     def div(self, above: Expr, below: Expr) -> Expr:
-        """A quotient."""
+        """A quotient, its sign in front."""
+        if isinstance(above, Apply) and above.fn == "neg":
+            return self.neg(self.work.apply("div", above.args[0], below))
         return self.work.apply("div", above, below)
 
     def sum(self, over: Sequence[str], expr: Expr) -> Expr:
@@ -111,7 +114,9 @@ class Reverse:
         return self.work.apply(fn, *args)
 
     def truth(self, condition: Expr, seed: Expr) -> Expr:
-        """The gradient where a condition holds."""
+        """The gradient where a condition holds, its sign in front."""
+        if isinstance(seed, Apply) and seed.fn == "neg":
+            return self.neg(self.truth(condition, seed.args[0]))
         return self.work.apply("where", condition, seed, number(0))
 
     def _locals(self, expr: Apply, value: Expr) -> list[_Local | None]:

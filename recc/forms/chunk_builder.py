@@ -133,7 +133,7 @@ class ChunkBuilder(PassBuilder):
         solver = self._solver(carry.symbol) if carry.depth == 1 else None
         if solver is not None and solver.contracts:
             return solver.final(carry.symbol)
-        trajectory = self._value((carry.symbol, ((carry.depth - 1) * self.direction,)))
+        trajectory = self._lagged(carry.symbol, carry.depth - 1)
         return Pair(*(self.step.last(self.step.spread(p, (self.chunk,)), self.chunk) for p in trajectory.parts))
 
     def _value(self, key: Delay) -> Pair:
@@ -141,15 +141,19 @@ class ChunkBuilder(PassBuilder):
         if key in self._values or not self.rec.table[name].varies:
             return super()._value(key)
         if lag and self.plan.delay_level[key] == self.number:
-            depth = abs(lag)
-            before = self._value((name, ((depth - 1) * self.direction,)))
-            self._values[key] = self.moved(before, self.carried(name, depth))
-            return self._values[key]
+            return self._lagged(name, abs(lag))
         solver = None if lag else self._solver(name)
         if solver is not None:
             self._values[key] = solver.trajectory(name)
             return self._values[key]
         return super()._value(key)
+
+    def _lagged(self, name: str, depth: int) -> Pair:
+        """The values of a name as they were some steps before, from its carries and what the chunk makes."""
+        key = (name, (depth * self.direction,))
+        if depth and key not in self._values:
+            self._values[key] = self.moved(self._lagged(name, depth - 1), self.carried(name, depth))
+        return self._value(key)
 
     def _solver(self, name: str) -> Solver | None:
         """The solver of the stage that a state of this pass belongs to."""

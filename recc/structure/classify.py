@@ -21,8 +21,9 @@ from recc.structure.data import (
     Pointwise,
     Semiring,
     Structure,
+    join,
 )
-from recc.structure.parts import Parts, join
+from recc.structure.parts import Parts
 from recc.structure.products import Products
 from recc.structure.ring import Ring
 from recc.structure.semirings import candidates

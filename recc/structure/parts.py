@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from recc.recurrence import Along, At, Expr, Number, Read
+from recc.recurrence import Along, At, Expr, Read
 from recc.structure.affine import Decomposer
 from recc.structure.build import base_of, is_number
-from recc.structure.data import Entry, Kind, Part, Term
+from recc.structure.data import Entry, Kind, Part, Term, join
 from recc.structure.products import Product, Products
+from recc.structure.ranks import Split, Splitter
 from recc.structure.size import Sizes
-
-_MOST_RANK = 16
-_Split = tuple[tuple[Expr, ...], tuple[Expr, ...]]
 
 
 class Parts:
@@ -88,20 +86,43 @@ class Parts:
         assert model.read is not None
         declared = self.work.symbol(source).axes
         made = tuple(a for a in self.work.symbol(target).axes if a not in model.read.axes)
-        mixes = tuple(d for d, i in _pairs(declared, model.read) if not isinstance(i, Along) or i.axis in model.over)
+        mixes = tuple(d for d, i in _pairs(declared, model.read) if not self._in_place(i, d, model))
         mixes = (*mixes, *(a for a in made if self._size_of(a) not in map(self._size_of, mixes)))
-        splits = self._splits(same, model.over, made) if self._regular(model, declared) else None
+        blocks = self._blocks(target, model.read, (f for p in same for f in p.factors))
+        taken = {
+            *self.work.symbol(target).axes,
+            *model.read.axes,
+            *(a for p in same for f in p.factors for a in f.axes),
+        }
+        splitter = Splitter(self.by, model.over, made, {*taken, *model.over})
+        written = [p.factors for p in same]
+        regular = self._regular(model, declared)
+        splits = splitter.splits(written) if regular else None
         if splits is None:
             terms = tuple(self._dense(p) for p in same)
+            factored = tuple(self._term(model, s) for s in (splitter.factored(written) if regular else ()))
             whole = self.by.added([self.by.multiplied(p.factors) for p in same])
-            decides = next((p for p in same if not all(_separable(f, p.over, made) for f in p.factors)), model)
-            return Part("dense", terms, mixes=mixes, size=self.sizes.of(whole), span=decides.span)
-        terms = tuple(
-            Term(self.by.multiplied(u), self.by.multiplied(w), model.over, model.read, model.stopped, model.span)
-            for u, w in splits
-        )
+            decides = next((p for p in same if not all(splitter.separable(f) for f in p.factors)), model)
+            size = self.sizes.of(whole)
+            return Part("dense", terms, mixes=mixes, size=size, span=decides.span, blocks=blocks, factored=factored)
+        terms = tuple(self._term(model, s) for s in splits)
         span = self.by.analysis.together([p.span for p in same])
-        return Part("low_rank", terms, mixes=mixes, rank=len(terms), span=span)
+        return Part("low_rank", terms, mixes=mixes, rank=len(terms), span=span, blocks=blocks)
+
+    def _in_place(self, index: Along | At, declared: str, p: Product) -> bool:
+        """Whether a state is read where the result stands along an axis."""
+        return isinstance(index, Along) and index.axis == declared and declared not in p.over
+
+    def _blocks(self, target: str, read: Read, factors: Iterable[Expr]) -> tuple[str, ...]:
+        """The axes along which nothing is mixed and the coefficients differ."""
+        declared = self.work.symbol(read.name).axes
+        kept = {d for d, i in _pairs(declared, read) if i == Along(d)} & set(self.work.symbol(target).axes)
+        return self.work.ordered(kept & {a for f in factors for a in f.axes})
+
+    def _term(self, model: Product, split: Split) -> Term:
+        assert model.read is not None
+        left, right = self.by.multiplied(split.left), self.by.multiplied(split.right)
+        return Term(left, right, model.over, model.read, model.stopped, model.span, split.ranks)
 
     def _dense(self, p: Product) -> Term:
         assert p.read is not None
@@ -120,41 +141,9 @@ class Parts:
         kept = all(a == d for a, d in zip(axes, declared, strict=False) if a not in p.over)
         return plain and kept and len(set(axes)) == len(axes)
 
-    def _splits(self, same: Sequence[Product], over: tuple[str, ...], made: tuple[str, ...]) -> list[_Split] | None:
-        """Left and right factors of each term, as few as can be seen; `None` if they do not come apart."""
-        written = [p.factors for p in same]
-        best: list[_Split] | None = None
-        for products in (written, self.by.monomials(written)):
-            if products is None or not all(_separable(f, over, made) for p in products for f in p):
-                continue
-            found = [(_without(p, over), _with(p, over)) for p in products]
-            for grouped in (self._grouped(found, 1), self._grouped(found, 0)):
-                if len(grouped) <= _MOST_RANK and (best is None or len(grouped) < len(best)):
-                    best = grouped
-        return best
-
-    def _grouped(self, splits: Sequence[_Split], by: int) -> list[_Split]:
-        """Terms with the same right (`by` 1) or left factors (`by` 0) become one; numbers stand on the other side."""
-        groups: dict[object, list[_Split]] = {}
-        for left, right in splits:
-            moved = tuple(f for f in (left, right)[by] if isinstance(f, Number))
-            kept = tuple(f for f in (left, right)[by] if not isinstance(f, Number))
-            split = ((*moved, *left), kept) if by else (kept, (*moved, *right))
-            groups.setdefault(self.by.canonical(split[by]), []).append(split)
-        found: list[_Split] = []
-        for same in groups.values():
-            merged = self.by.merged([s[1 - by] for s in same]) if len(same) > 1 else same[0][1 - by]
-            if merged is not None:
-                found.append((merged, same[0][1]) if by else (same[0][0], merged))
-        return found
-
 
 def _pairs(declared: tuple[str, ...], read: Read) -> list[tuple[str, Along | At]]:
     return list(zip(declared, read.index, strict=True))
-
-
-def _separable(factor: Expr, over: tuple[str, ...], made: tuple[str, ...]) -> bool:
-    return not (any(a in over for a in factor.axes) and any(a in made for a in factor.axes))
 
 
 def _with(factors: Sequence[Expr], axes: tuple[str, ...]) -> tuple[Expr, ...]:
@@ -165,25 +154,4 @@ def _without(factors: Sequence[Expr], axes: tuple[str, ...]) -> tuple[Expr, ...]
     return tuple(f for f in factors if not any(a in axes for a in f.axes))
 
 
-def join(parts: Sequence[Part]) -> Kind:
-    """The kind of a sum of parts."""
-    kinds = {p.kind for p in parts}
-    if not parts:
-        return "zero"
-    if "dense" in kinds or ("gather" in kinds and len(parts) > 1):
-        return "dense"
-    if kinds == {"gather"}:
-        return "gather"
-    low = {p.mixes for p in parts if p.kind == "low_rank"}
-    if len(low) > 1:
-        return "dense"
-    if "shift" in kinds:
-        return "shift+low_rank" if low else "shift"
-    if kinds == {"low_rank"}:
-        return "low_rank"
-    if low:
-        return "diagonal+low_rank"
-    return "diagonal" if "diagonal" in kinds else "scalar" if "scalar" in kinds or len(parts) > 1 else "identity"
-
-
-__all__ = ["Parts", "join"]
+__all__ = ["Parts"]

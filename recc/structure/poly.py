@@ -95,6 +95,10 @@ class Polynomials:
         assert total is not None
         return (*self.factors(common), total)
 
+    def atom(self, number: int) -> Expr:
+        """The expression that an atom's number stands for."""
+        return self._atoms[number]
+
     def _atom(self, expr: Expr) -> int:
         if expr not in self._ids:
             self._ids[expr] = len(self._atoms)

@@ -92,7 +92,7 @@ class Sizes:
                 square = _abs(self.of(expr.args[0]))
                 return _mul(square, square)
             if expr.fn == "pow":
-                return _pow(self.of(expr.args[0]), expr.args[1])
+                return _pow(self.of(expr.args[0]), self.of(expr.args[1]))
             if any(a.dtype == "complex" for a in expr.args):
                 return self._part(expr)
             return _function(expr.fn, [self.of(a) for a in expr.args])
@@ -203,15 +203,15 @@ def _div(x: Size, y: Size) -> Size:
     return _mul(x, Size(low[0], high[0], low[1], high[1]))
 
 
-def _pow(x: Size, power: Expr) -> Size:
-    """A whole power, or any power of what is not negative."""
-    n = power.value if isinstance(power, Number) else 0.0
-    if n <= 0:
-        return Size(0, inf, x.positive) if x.low >= 0 else ANY
-    if n % 1 and x.low < 0:
+def _pow(x: Size, power: Size) -> Size:
+    """A power whose exponent is known, or one of what is not negative."""
+    n = power.low
+    if n == power.high and n > 0 and (x.low >= 0 or not n % 1):
+        base = _abs(x) if n % 2 == 0 else x
+        return Size(_raised(base.low, n), _raised(base.high, n), base.low_open, base.high_open)
+    if x.low < 0:
         return ANY
-    base = _abs(x) if n % 2 == 0 else x
-    return Size(_raised(base.low, n), _raised(base.high, n), base.low_open, base.high_open)
+    return Size(0, 1 if x.high <= 1 and power.low >= 0 else inf, x.positive)
 
 
 def _raised(value: float, power: float) -> float:

@@ -11,8 +11,9 @@ import pytest
 from recc.errors import Refusal
 from recc.forms.parallel import PARALLEL, derive
 from recc.forms.verify import verify
-from tests.agree.cases import programs
+from tests.agree.cases import Program, programs
 from tests.agree.harness import agree, by_interpreter, by_oracle
+from tests.fuzz.generate import random_program
 
 BOUND = 1e-10
 CASES = [(name, form) for name, p in programs().items() if len(p.rec.scan) == 1 for form in PARALLEL]
@@ -40,3 +41,22 @@ def test_form_agrees_with_the_oracle(name: str, form: str) -> None:
             mine = by_interpreter(program, shapes, arguments, initial, weights, found, chunk)
             agree(mine[0], values, BOUND, (name, form, chunk))
             agree(mine[1], gradients, BOUND, (name, form, chunk))
+
+
+@pytest.mark.parametrize("first", range(0, 40, 10))
+def test_random_programs(first: int) -> None:
+    for seed in range(first, first + 10):
+        case = random_program(seed)
+        program = Program(f"random {seed}", case.rec)
+        shapes = program.shapes(steps=5, batch=1)
+        arguments, initial = program.draw(shapes, seed)
+        initial = {} if seed % 3 == 0 else initial
+        values, gradients, weights = by_oracle(program, shapes, arguments, initial)
+        for form in PARALLEL:
+            found = derive(program.rec, form, 2 + seed % 2)
+            if isinstance(found, Refusal):
+                continue
+            for chunk in (2, 0):
+                mine = by_interpreter(program, shapes, arguments, initial, weights, found, chunk)
+                agree(mine[0], values, 10 * BOUND, (seed, form, chunk))
+                agree(mine[1], gradients, 10 * BOUND, (seed, form, chunk))
