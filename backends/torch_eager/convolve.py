@@ -42,7 +42,8 @@ def _fourier(equation: str, kernel: Tensor, arg: Tensor, dims: list[int], revers
     length = _fast(2 * size)
     left, right = torch.fft.rfft(kernel, length, dims[0]), torch.fft.rfft(arg, length, dims[1])
     product = torch.einsum(equation, left.conj() if reverse else left, right)
-    return torch.fft.irfft(product, length, dims[2]).narrow(dims[2], 0, size)
+    found: Tensor = torch.fft.irfft(product, length, dims[2])
+    return found.narrow(dims[2], 0, size)
 
 
 def _fast(size: int) -> int:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from recc.backends.torch_eager.shapes import cut, joint
+
 _Solver = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -30,7 +32,8 @@ def solve_unit_lower(a: Tensor, b: Tensor, columns: int, transposed: bool = Fals
     """`solve` for `a` taken as unit lower triangular: its diagonal and upper part are not read."""
 
     def substitute(a: Tensor, b: Tensor) -> Tensor:
-        return torch.linalg.solve_triangular(a, b, upper=transposed, unitriangular=True)
+        found: Tensor = torch.linalg.solve_triangular(a, b, upper=transposed, unitriangular=True)
+        return found
 
     return _with_columns(a.mT if transposed else a, b, columns, substitute)
 
@@ -44,7 +47,7 @@ def _with_columns(a: Tensor, b: Tensor, columns: int, solver: _Solver) -> Tensor
     matrix = a if not own else a.reshape([a.shape[d] for d in (*shared, batch, batch + 1)])
     sides = right.shape[len(shared) + 1 :]
     if sides:
-        x = solver(matrix, right.flatten(len(shared) + 1)).unflatten(-1, sides)
+        x = cut(solver(matrix, right.flatten(len(shared) + 1)), -1, sides)
     else:
         x = solver(matrix, right.unsqueeze(-1)).squeeze(-1)
     return x.permute([places.index(d) for d in range(b.dim())])
@@ -52,7 +55,8 @@ def _with_columns(a: Tensor, b: Tensor, columns: int, solver: _Solver) -> Tensor
 
 def inv(a: Tensor) -> Tensor:
     """The inverse."""
-    return torch.linalg.inv(a)
+    found: Tensor = torch.linalg.inv(a)
+    return found
 
 
 def expm(a: Tensor) -> Tensor:
@@ -65,8 +69,8 @@ def expm_vjp(a: Tensor, g: Tensor) -> Tensor:
 
     Source: Higham, *Functions of Matrices*, 2008, section 3.2.
     """
-    a, g = torch.broadcast_tensors(a.mT, g)
-    size = a.shape[-1]
+    shape = joint(a.shape, g.shape)
+    a, g, size = a.mT.expand(shape), g.expand(shape), shape[-1]
     both = torch.cat([torch.cat([a, g], -1), torch.cat([torch.zeros_like(a), a], -1)], -2)
     return torch.matrix_exp(both)[..., :size, size:]
 

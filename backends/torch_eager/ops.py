@@ -20,6 +20,7 @@ from recc.backends.torch_eager.lse import logaddexp, softplus
 from recc.backends.torch_eager.matrix import expm, expm_vjp, inv, solve, solve_unit_lower
 from recc.backends.torch_eager.pick import element, gather, scatter
 from recc.backends.torch_eager.running import cumprod, cumsum, segment
+from recc.backends.torch_eager.shapes import parts
 
 
 class Env(NamedTuple):
@@ -74,7 +75,7 @@ def prod(x: Tensor, dim: int) -> Tensor:
     """The product along a dimension, by halves: its derivatives need no division, so zeros are exact."""
     while x.shape[dim] > 1:
         half, odd = divmod(x.shape[dim], 2)
-        low, high, rest = x.split([half, half, odd], dim)
+        low, high, rest = parts(x, dim, (half, half, odd))
         x = torch.cat([low * high, rest], dim) if odd else low * high
     return x.sum(dim) if x.shape[dim] else x.sum(dim) + 1
 

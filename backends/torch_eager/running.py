@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recc.backends.torch_eager.shapes import cut
+
 #: Elements that a running product multiplies one after the other before it joins stretches.
 _STRETCH = 8
 
@@ -34,7 +36,7 @@ def _cumulate(
     if size == 0:
         return x
     if every:
-        x = _pad(x, dim, 0, -size % every, unit).unflatten(dim, (-1, every))
+        x = cut(_pad(x, dim, 0, -size % every, unit), dim, (-1, every))
     if exclusive:
         x = _pad(x, dim, -1, 1, unit) if reverse else _pad(x, dim, 1, -1, unit)
     x = run(x)
@@ -55,7 +57,7 @@ def _products(x: Tensor, dim: int, reverse: bool) -> Tensor:
         for part in parts[1:]:
             found.append(found[-1] * part)
         return torch.stack(found[:: -1 if reverse else 1], dim)
-    x = _pad(x, dim, 0, -size % _STRETCH, 1.0).unflatten(dim, (-1, _STRETCH))
+    x = cut(_pad(x, dim, 0, -size % _STRETCH, 1.0), dim, (-1, _STRETCH))
     inner = _products(x, dim, reverse)
     totals = _products(inner.select(dim, 0 if reverse else -1), dim, reverse)
     before = _pad(totals, dim, -1, 1, 1.0) if reverse else _pad(totals, dim, 1, -1, 1.0)
@@ -76,8 +78,8 @@ def segment(x: Tensor) -> Tensor:
     whole = torch.ones_like(blocks).unsqueeze(-1)  # [..., blocks, rows, cols]
     while blocks.shape[-2] > 1:
         rows = blocks.shape[-1]
-        first, second = blocks.unflatten(-2, (-1, 2)).unbind(-2)
-        above, below = whole.unflatten(-3, (-1, 2)).unbind(-3)
+        first, second = cut(blocks, -2, (-1, 2)).unbind(-2)
+        above, below = cut(whole, -3, (-1, 2)).unbind(-3)
         across = second.unsqueeze(-1) * above[..., -1:, :]
         whole = torch.cat([F.pad(above, (0, rows)), torch.cat([across, below], -1)], -2)
         blocks = torch.cat([first, second * first[..., -1:]], -1)

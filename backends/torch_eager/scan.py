@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from recc.backends.torch_eager.lse import logaddexp, logsumexp
+from recc.backends.torch_eager.shapes import cut, joint, parts
 
 Entry = tuple[int, int]
 State = tuple[Tensor, ...]
@@ -42,7 +43,7 @@ def _rows(x: Tensor, m: Tensor) -> Tensor:
     if prod(m.shape[:-2]) == 1:
         return x @ m.reshape(m.shape[-2:])
     if m.shape[-3] == 1 and x.shape[-3] != 1:
-        return (x.flatten(-3, -2) @ m.squeeze(-3)).unflatten(-2, x.shape[-3:-1])
+        return cut(x.flatten(-3, -2) @ m.squeeze(-3), -2, x.shape[-3:-1])
     return x @ m
 
 
@@ -89,7 +90,7 @@ def scan(
         algebra: a name of `recc.forms.block.Algebra`.
         reverse: whether it runs from the end.
     """
-    shape = list(torch.broadcast_shapes(*(x.shape for x in (*a, *b)), *(x.unsqueeze(dim).shape for x in first)))
+    shape = joint(*(x.shape for x in (*a, *b)), *(x.unsqueeze(dim).shape for x in first))
     shape[dim] = size
     drives = tuple(x.expand(shape) for x in b)
     del shape[dim]
@@ -129,8 +130,8 @@ def scan_matrix(
     # Batch dimensions that no matrix has are further columns: then one product serves all of them.
     wide = [d for d in range(batch) if all(x.shape[d] == 1 for x in a)]
     narrow = [d for d in range(batch) if d not in wide]
-    lead = torch.broadcast_shapes(*(x.shape[:batch] for x in (*a, *b, *first)))
-    inner = torch.broadcast_shapes(*(x.shape[batch:] for x in first), *(x.shape[batch + 1 :] for x in b))
+    lead = joint(*(x.shape[:batch] for x in (*a, *b, *first)))
+    inner = joint(*(x.shape[batch:] for x in first), *(x.shape[batch + 1 :] for x in b))
     sides = (*(lead[d] for d in wide), *inner[:columns])
     mixed = prod(inner[columns:])
 
@@ -205,13 +206,11 @@ class _Run(NamedTuple):
         if not rest:
             return self.blocks(a, b, first, length)[0]
         # Steps that fill no block are run one by one, after the others.
-        parts = [rest, size - rest] if self.reverse else [size - rest, rest]
+        lengths = [rest, size - rest] if self.reverse else [size - rest, rest]
         main, tail = (1, 0) if self.reverse else (0, 1)
-        cuts = {e: x.split(parts, self.dim) if x.shape[self.dim] != 1 else (x, x) for e, x in a.items()}
-        drives = [x.split(parts, self.dim) for x in b]
-        found, last = self.blocks(
-            {e: x[main] for e, x in cuts.items()}, tuple(x[main] for x in drives), first, length
-        )
+        cuts = {e: parts(x, self.dim, lengths) if x.shape[self.dim] != 1 else (x, x) for e, x in a.items()}
+        drives = [parts(x, self.dim, lengths) for x in b]
+        found, last = self.blocks({e: x[main] for e, x in cuts.items()}, tuple(x[main] for x in drives), first, length)
         more = self.steps({e: x[tail] for e, x in cuts.items()}, tuple(x[tail] for x in drives), last, rest)
         pairs = zip(more, found, strict=True) if self.reverse else zip(found, more, strict=True)
         return tuple(torch.cat(pair, self.dim) for pair in pairs)
@@ -254,10 +253,8 @@ class _Run(NamedTuple):
         """Blocks of `length` steps side by side: the states after each step, and after the last one."""
         dim, count = self.dim, b[0].shape[self.dim] // length
         sizes = (count, length)
-        transitions = {
-            e: x.unflatten(dim, sizes).unbind(dim) if x.shape[dim] != 1 else (x,) * length for e, x in a.items()
-        }
-        drives = [x.unflatten(dim, sizes).unbind(dim) for x in b]
+        transitions = {e: cut(x, dim, sizes).unbind(dim) if x.shape[dim] != 1 else (x,) * length for e, x in a.items()}
+        drives = [cut(x, dim, sizes).unbind(dim) for x in b]
         inner: list[tuple[Map, State]] = []
         for j in self.order(length):
             m = {e: x[j] for e, x in transitions.items()}
@@ -268,7 +265,7 @@ class _Run(NamedTuple):
                 m = self.compose(m, product)
             inner.append((m, z))
         after = self.run(*inner[-1], first, count)
-        ends = [x.split([1, count - 1] if self.reverse else [count - 1, 1], dim) for x in after]
+        ends = [parts(x, dim, [1, count - 1] if self.reverse else [count - 1, 1]) for x in after]
         if self.reverse:
             last = tuple(x[0].squeeze(dim) for x in ends)
             before = tuple(torch.cat([x[1], f.unsqueeze(dim)], dim) for x, f in zip(ends, first, strict=True))
@@ -282,7 +279,7 @@ class _Run(NamedTuple):
 
 
 def _stacked(states: Sequence[State], dim: int) -> State:
-    return tuple(torch.stack(parts, dim) for parts in zip(*states, strict=True))
+    return tuple(torch.stack(found, dim) for found in zip(*states, strict=True))
 
 
 __all__ = ["Algebra", "scan", "scan_matrix"]

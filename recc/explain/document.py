@@ -31,11 +31,11 @@ class Equations:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells. `heads` are shown on the page, a terminal has columns only."""
+    """Rows of cells. `heads` are shown on the page, a terminal has columns only. `code` are columns of code."""
 
     heads: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    caption: str = ""
+    code: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class NoPicture(Exception):
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture, drawn when a page is written. `draw` gives SVG or raises `NoPicture`; `alt` says what is seen."""
+    """A picture, drawn when a page is written. `draw` gives SVG with a title of its own, or raises `NoPicture`."""
 
     title: str
     caption: str
@@ -85,7 +85,6 @@ class Item:
 
     head: str
     blocks: tuple[Block, ...]
-    numbered: bool = False
 
 
 Block = Paragraph | Equations | Table | Listing | Excerpt | Figure | Item

@@ -22,7 +22,7 @@ low-rank terms are eliminated one after the other, which is the block triangular
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from recc.forms import pairs
@@ -38,11 +38,13 @@ if TYPE_CHECKING:
 
 
 #: Factors of a product, each with axes of its own.
-Groups = Sequence[Value]
+Groups = Sequence[Pair]
+#: A score over pairs of steps, what multiplies it at the later step, and at the earlier one.
+Coupling = tuple[Pair, Pair, Pair]
 
 
 class ChunkedSolver:
-    """Runs a stage with one real state whose transition is diagonal, with or without low rank."""
+    """Runs a stage with one state whose transition is diagonal, with or without low rank."""
 
     contracts = True
 
@@ -58,14 +60,14 @@ class ChunkedSolver:
         self.mixed = self._mixed()
         work = Workspace(structure.rec)
         self.decay = self._decay(work, size)
-        self.start = b.map("real", into.carried(self.state).re)
-        self.drives = [[self._real(g) for g in t.groups] for d in structure.drives for t in d.terms]
-        self.u = [[self._real(g) for g in grouped(work, t.left)] for t in self.low]
+        self.start = pairs.real(b, into.carried(self.state))
+        self.drives = [[self._lower(g) for g in t.groups] for d in structure.drives for t in d.terms]
+        self.u = [[self._lower(g) for g in grouped(work, t.left)] for t in self.low]
         self.w = [self._right(t) for t in self.low]
-        self._solved: tuple[list[Value], list[Value]] | None = None if self.low else ([], [])
+        self._solved: tuple[list[Pair], list[Pair]] | None = None if self.low else ([], [])
 
-    def _real(self, expr: Expr) -> Value:
-        return self.b.map("real", self.into.lower(expr).re)
+    def _lower(self, expr: Expr) -> Pair:
+        return pairs.real(self.b, self.into.lower(expr))
 
     def _mixed(self) -> tuple[str, ...]:
         """The axes that the low-rank terms sum over, in the state's names."""
@@ -75,103 +77,122 @@ class ChunkedSolver:
         return next(iter(found), ())
 
     def _places(self, term: Term) -> list[tuple[str, Along]]:
-        return [(d, i) for d, i in zip(self.axes, term.read.index, strict=True) if isinstance(i, Along)]
+        """The state's axes with the indices that a term reads them by."""
+        places = [(d, i) for d, i in zip(self.axes, term.read.index, strict=True) if isinstance(i, Along)]
+        if len(places) < len(self.axes) or any(
+            i.offset or (d != i.axis and i.axis not in term.over) for d, i in places
+        ):
+            raise CannotDerive("a low-rank term reads the state elsewhere than in place")
+        return places
 
-    def _right(self, term: Term) -> Value:
+    def _right(self, term: Term) -> Pair:
         """The w of a term, along the state's own axes."""
-        return self.b.rename(self._real(term.right), {i.axis: d for d, i in self._places(term) if i.axis in term.over})
+        names = {i.axis: d for d, i in self._places(term) if i.axis in term.over}
+        return pairs.rename(self.b, self._lower(term.right), names)
 
     def _decay(self, work: Workspace, size: int) -> Decay:
         """The decay of the stage, in logarithms where the text has an exponential."""
         terms = [t for e in self.structure.entries for p in e.parts if p.kind != "low_rank" for t in p.terms]
         expr = terms[0].left if terms else Number(0.0)
         logs = log_of(work, self.structure.rec, expr)
-        value = self._real(expr if logs is None else logs)
+        value = self._lower(expr if logs is None else logs)
         return Decay(self.b, value, logs is not None, self.row, self.col, size)
+
+    def _mul(self, factors: Iterable[Pair], over: Iterable[str] = ()) -> Pair:
+        return pairs.multiply(self.b, factors, over)
+
+    def _add(self, *terms: Pair) -> Pair:
+        return pairs.add(self.b, terms)
+
+    def _rename(self, value: Pair, names: Mapping[str, str]) -> Pair:
+        return pairs.rename(self.b, value, names)
+
+    def _at_col(self, value: Pair) -> Pair:
+        return self._rename(value, {self.row: self.col})
 
     # Products over pairs of steps.
 
-    def _couple(
-        self, left: Sequence[Value], right: Sequence[Value], over: set[str], exclusive: bool, decay: _Renamed
-    ) -> list[tuple[Value, Value, Value]]:
+    def _couple(self, left: Groups, right: Groups, over: set[str], exclusive: bool, decay: _Renamed) -> list[Coupling]:
         """Terms whose sum is `Σ_over left[t] (Γ[t]/Γ[s]) right[s]`: each a product score[t, s] down[t] up[s]."""
-        b, one = self.b, self.b.constant(1.0)
+        b, one = self.b, Pair(self.b.constant(1.0))
         right = [self._at_col(v) for v in right]
-        summed = decay.axes & over
-        if not summed and not decay.axes:
-            score = b.contract((*left, *right), over)
-            return [(b.map("mul", self._wide(score), decay.ratio(exclusive)), one, one)]
-        found: list[tuple[Value, Value, Value]] = []
-        total = b.constant(0.0)
-        raw = None if summed else self._wide(b.contract((*left, *right), over))
+        pair = (self.row, self.col)
+        if not decay.axes:
+            score = pairs.spread(b, self._mul((*left, *right), over), pair)
+            return [(self._mul((score, decay.ratio(exclusive))), one, one)]
+        found: list[Coupling] = []
+        total = Pair(b.constant(0.0))
+        raw = None if decay.axes & over else pairs.spread(b, self._mul((*left, *right), over), pair)
         for down, up, which in decay.levels(exclusive):
             if raw is None:
-                score = self._wide(b.contract((*left, *right, down, up), over))
-                total = b.map("add", total, b.map("where", which, score, b.constant(0.0)))
+                score = pairs.spread(b, self._mul((*left, *right, down, up), over), pair)
+                total = self._add(total, pairs.where(b, which, score))
             else:
-                found.append((b.map("where", which, raw, b.constant(0.0)), down, up))
+                found.append((pairs.where(b, which, raw), down, up))
         if not exclusive:
-            same = [b.rename(v, {self.col: self.row}) for v in right]
-            now = b.contract((*left, *same), over) if raw is None else raw
-            total = b.map("add", total, b.map("where", decay.same(), self._wide(now), b.constant(0.0)))
-        if b.known(total) != 0.0:
+            same = [self._rename(v, {self.col: self.row}) for v in right]
+            now = self._mul((*left, *same), over) if raw is None else raw
+            total = self._add(total, pairs.where(b, decay.same(), pairs.spread(b, now, pair)))
+        if not pairs.is_zero(b, total):
             found.append((total, one, one))
         return found
 
-    def _at_col(self, value: Value) -> Value:
-        return self.b.rename(value, {self.row: self.col})
-
-    def _wide(self, score: Value) -> Value:
-        return self.b.spread(score, (self.row, self.col))
+    def _shared(self, sources: Iterable[Groups], over: set[str]) -> list[tuple[Groups, Pair]]:
+        """Products as what is summed over and what is not; those that share the former are added up."""
+        found: dict[tuple[Pair, ...], Pair] = {}
+        for groups in sources:
+            inside = tuple(sorted((g for g in groups if pairs.axes_of(g) & over), key=lambda v: v.re.name))
+            outside = self._mul(g for g in groups if not pairs.axes_of(g) & over)
+            found[inside] = self._add(found[inside], outside) if inside in found else outside
+        return list(found.items())
 
     def _through(
-        self, left: Sequence[Value], sources: Iterable[Groups], over: set[str], exclusive: bool, decay: _Renamed
-    ) -> Value:
-        """`Σ_{s <= t} Σ_over left[t] (Γ[t]/Γ[s]) Σ_sources Π groups[s]`.
-
-        Factors that are not summed are multiplied after the mask. Sources that share those that are summed
-        are added up first: they cost one product.
-        """
-        b = self.b
-        shared: dict[tuple[Value, ...], Value] = {}
-        for groups in sources:
-            inside = tuple(sorted((g for g in groups if set(g.axes) & over), key=lambda v: v.name))
-            outside = b.contract([g for g in groups if not set(g.axes) & over], ())
-            shared[inside] = b.map("add", shared[inside], outside) if inside in shared else outside
-        total = b.constant(0.0)
-        for inside, outside in shared.items():
+        self, left: Groups, sources: Iterable[Groups], over: set[str], exclusive: bool, decay: _Renamed
+    ) -> Pair:
+        """`Σ_{s <= t} Σ_over left[t] (Γ[t]/Γ[s]) Σ_sources Π groups[s]`, what is not summed after the mask."""
+        terms = []
+        for inside, outside in self._shared(sources, over):
             for score, down, up in self._couple(left, inside, over, exclusive, decay):
-                term = b.contract((score, up, self._at_col(outside)), (self.col,))
-                total = b.map("add", total, b.map("mul", down, term))
-        return total
+                terms.append(self._mul((down, self._mul((score, up, self._at_col(outside)), (self.col,)))))
+        return self._add(*terms)
 
     # The low-rank terms.
 
-    def _reads(self) -> tuple[list[Value], list[Value]]:
+    def _reads(self) -> tuple[list[Pair], list[Pair]]:
         """P as two lists, a value for each low-rank term: what S0 is multiplied by, and what the drives make."""
         if self._solved is None:
             b, over, decay = self.b, set(self.mixed), _Renamed(self.decay, {})
             system = [[self._pairwise(w, u) for u in self.u] for w in self.w]
             before = self.decay.upto(True)
-            from_start = [b.spread(b.map("mul", w, before), (self.row, *self.mixed)) for w in self.w]
-            from_drives = []
-            for w in self.w:
-                from_drives.append(b.spread(self._through([w], self.drives, over, True, decay), (self.row,)))
+            from_start = [pairs.spread(b, self._mul((w, before)), (self.row, *self.mixed)) for w in self.w]
+            from_drives = [
+                pairs.spread(b, self._through([w], self.drives, over, True, decay), (self.row,)) for w in self.w
+            ]
             self._solved = self._solve(system, from_start), self._solve(system, from_drives)
         return self._solved
 
-    def _pairwise(self, w: Value, u: Groups) -> Value:
+    def _pairwise(self, w: Pair, u: Groups) -> Pair:
         """One block of L."""
-        b, over = self.b, set(self.mixed)
-        total = b.constant(0.0)
-        inside = [g for g in u if set(g.axes) & over]
-        outside = self._at_col(b.contract([g for g in u if not set(g.axes) & over], ()))
-        for score, down, up in self._couple([w], inside, over, True, _Renamed(self.decay, {})):
-            total = b.map("add", total, b.map("mul", b.map("mul", score, down), b.map("mul", up, outside)))
-        return total
+        ((inside, outside),) = self._shared([u], set(self.mixed))
+        outside = self._at_col(outside)
+        couplings = self._couple([w], inside, set(self.mixed), True, _Renamed(self.decay, {}))
+        return self._add(*(self._mul((score, down, up, outside)) for score, down, up in couplings))
 
-    def _solve(self, system: list[list[Value]], sides: list[Value]) -> list[Value]:
-        """The x with `x_r - Σ_r' L_rr' x_r' = side_r`: the first term is eliminated, then the next."""
+    def _solve(self, system: list[list[Pair]], sides: list[Pair]) -> list[Pair]:
+        """The x with `x_r - Σ_r' L_rr' x_r' = side_r`; a complex unknown is two real ones."""
+        b = self.b
+        if all(p.im is None for p in (*sides, *(p for row in system for p in row))):
+            return [Pair(x) for x in self._eliminate([[p.re for p in row] for row in system], [p.re for p in sides])]
+        blocks: list[list[Value]] = []
+        for row in system:
+            parts = [pairs.both(b, p) for p in row]
+            blocks.append([v for re, im in parts for v in (re, b.map("neg", im))])
+            blocks.append([v for re, im in parts for v in (im, re)])
+        found = self._eliminate(blocks, [v for p in sides for v in pairs.both(b, p)])
+        return [Pair(re, im) for re, im in zip(found[::2], found[1::2], strict=True)]
+
+    def _eliminate(self, system: list[list[Value]], sides: list[Value]) -> list[Value]:
+        """The same over the reals: the first unknown is eliminated from all other rows, then the next."""
         b = self.b
         if not sides:
             return []
@@ -188,7 +209,7 @@ class ChunkedSolver:
         below = [
             b.map("add", side, self._times(row[0], first)) for row, side in zip(system[1:], sides[1:], strict=True)
         ]
-        found = self._solve(rest, below)
+        found = self._eliminate(rest, below)
         for z, x in zip(towards, found, strict=True):
             first = b.map("add", first, self._times(b.rename(z, {other: self.col}), x))
         return [first, *found]
@@ -198,83 +219,73 @@ class ChunkedSolver:
 
     def _times(self, block: Value, x: Value) -> Value:
         """A matrix over the steps times a value along them."""
-        return self.b.contract((block, self._at_col(x)), (self.col,))
+        return self.b.contract((block, self.b.rename(x, {self.row: self.col})), (self.col,))
 
     # What the chunk hands over.
 
     def contract(self, read: Read, factors: Sequence[Expr], over: Sequence[str]) -> Pair:
         """`Σ_over Π factors * S`, never with the whole of S."""
-        lowered = [self.into.lower(f) for f in factors]
-        if any(p.im is not None for p in lowered):
-            parts = [self._contracted(read, [p], set(over)) for p in _parts(pairs.multiply(self.b, lowered))]
-            return Pair(*parts)
-        return Pair(self._contracted(read, [self.b.map("real", p.re) for p in lowered], set(over)))
-
-    def _contracted(self, read: Read, left: Sequence[Value], over: set[str]) -> Value:
-        b, exclusive = self.b, bool(read.lags[0])
+        b, exclusive, summed = self.b, bool(read.lags[0]), set(over)
+        left = [self._lower(f) for f in factors]
         names = {d: i.axis for d, i in zip(self.axes, read.index, strict=True) if isinstance(i, Along)}
         decay = _Renamed(self.decay, names)
-        start = b.rename(self.start, names)
-        factors = (*left, decay.upto(exclusive))
-        sources = [[b.rename(g, names) for g in groups] for groups in self.drives]
-        from_start, from_drives = self._reads()
+        start = self._rename(self.start, names)
+        before = [*left, decay.upto(exclusive)]
+        sources = [[self._rename(g, names) for g in groups] for groups in self.drives]
         inner = {a: b.fresh_axis(a) for a in self.mixed}
-        kept = [a for a in self.axes if a not in self.mixed and names[a] in over]
+        kept = [a for a in self.axes if a not in self.mixed and names[a] in summed]
         weights: list[Groups] = []
-        for u, x, p in zip(self.u, from_start, from_drives, strict=True):
-            here = [b.rename(g, names) for g in u]
-            sources.append([*here, b.rename(p, names)])
+        for u, x, p in zip(self.u, *self._reads(), strict=True):
+            here = [self._rename(g, names) for g in u]
+            sources.append([*here, self._rename(p, names)])
             if kept:
-                sources.append([*here, b.rename(b.contract((x, self.start), self.mixed), names)])
+                sources.append([*here, self._rename(self._mul((x, self.start), self.mixed), names)])
             else:
-                weights.append([*here, b.rename(x, {**names, **inner})])
-        total = self._through(left, sources, over, exclusive, decay)
-        if weights and over == {names[a] for a in self.mixed} and over <= {a for v in factors for a in v.axes}:
+                weights.append([*here, self._rename(x, {**names, **inner})])
+        total = self._through(left, sources, summed, exclusive, decay)
+        if (
+            weights
+            and summed == {names[a] for a in self.mixed}
+            and summed <= {a for p in before for a in pairs.axes_of(p)}
+        ):
             # Everything that S0 is multiplied by, in one product.
-            moved = b.rename(self._through(left, weights, over, exclusive, decay), {inner[a]: names[a] for a in inner})
-            factors = (b.map("add", b.contract(factors, ()), moved),)
+            moved = self._through(left, weights, summed, exclusive, decay)
+            before = [self._add(self._mul(before), self._rename(moved, {inner[a]: names[a] for a in inner}))]
         elif weights:
-            moved = self._through(left, weights, over, exclusive, decay)
-            before = b.rename(self.start, {**names, **inner})
-            total = b.map("add", total, b.contract((moved, before), inner.values()))
-        return b.map("add", b.contract((*factors, start), over), total)
+            moved = self._through(left, weights, summed, exclusive, decay)
+            total = self._add(total, self._mul((moved, self._rename(self.start, {**names, **inner})), inner.values()))
+        return self._add(self._mul((*before, start), over), total)
 
     def final(self, state: str) -> Pair:
         """The state after the chunk: `M S0 + F`."""
-        b, after = self.b, self.decay.after()
-        total = b.map("mul", self.decay.total(), self.start)
-        from_start, from_drives = self._reads()
-        inner = {a: b.fresh_axis(a) for a in self.mixed}
-        sources = list(self.drives)
-        move = b.constant(0.0)
-        for u, x, p in zip(self.u, from_start, from_drives, strict=True):
+        after = self.decay.after()
+        inner = {a: self.b.fresh_axis(a) for a in self.mixed}
+        sources: list[Groups] = list(self.drives)
+        moves = []
+        for u, x, p in zip(self.u, *self._reads(), strict=True):
             sources.append([*u, p])
-            move = b.map("add", move, b.contract((*u, after, b.rename(x, inner)), (self.row,)))
-        shared: dict[tuple[Value, ...], Value] = {}
-        for groups in sources:
-            inside = tuple(sorted((g for g in groups if set(g.axes) & set(self.mixed)), key=lambda v: v.name))
-            outside = b.contract([g for g in groups if g not in inside], ())
-            shared[inside] = b.map("add", shared[inside], outside) if inside in shared else outside
-        for inside, outside in shared.items():
-            total = b.map("add", total, b.contract((*inside, outside, after), (self.row,)))
-        if self.low:
-            total = b.map("add", total, b.contract((move, b.rename(self.start, inner)), inner.values()))
-        return Pair(total)
+            moves.append(self._mul((*u, after, self._rename(x, inner)), (self.row,)))
+        terms = [self._mul((self.decay.total(), self.start))]
+        for inside, outside in self._shared(sources, set(self.mixed)):
+            terms.append(self._mul((*inside, outside, after), (self.row,)))
+        if moves:
+            terms.append(self._mul((self._add(*moves), self._rename(self.start, inner)), inner.values()))
+        return self._add(*terms)
 
     def trajectory(self, state: str) -> Pair:
         """The state after every step, where something needs all of it: a scan of the decay alone."""
         b = self.b
-        total = b.constant(0.0)
-        for groups in self.drives:
-            total = b.map("add", total, b.contract(groups, ()))
+        terms = [self._mul(groups) for groups in self.drives]
         for u, x, p in zip(self.u, *self._reads(), strict=True):
-            read = b.map("add", p, b.contract((x, self.start), self.mixed))
-            total = b.map("add", total, b.contract((*u, read), ()))
-        value = b.constant(1.0) if self.decay.none else self.decay.value
-        if self.decay.logs and not self.decay.none:
-            value = b.map("exp", value)
-        (found,) = b.scan({(0, 0): value}, [total], [self.start], self.row)
-        return Pair(found)
+            terms.append(self._mul((*u, self._add(p, self._mul((x, self.start), self.mixed)))))
+        drive, value = self._add(*terms), self.decay.value
+        if self.decay.none or self.decay.logs:
+            value = Pair(b.constant(1.0) if self.decay.none else b.map("exp", value.re))
+        if all(p.im is None for p in (drive, value, self.start)):
+            return Pair(*b.scan({(0, 0): value.re}, [drive.re], [self.start.re], self.row))
+        re, im = pairs.both(b, value)
+        table = {(0, 0): re, (0, 1): b.map("neg", im), (1, 0): im, (1, 1): re}
+        return Pair(*b.scan(table, pairs.both(b, drive), pairs.both(b, self.start), self.row))
 
 
 class _Renamed:
@@ -285,16 +296,16 @@ class _Renamed:
         self.names = names
         self.axes = {names.get(a, a) for a in decay.axes}
 
-    def _put(self, value: Value) -> Value:
-        return self.decay.b.rename(value, self.names)
+    def _put(self, value: Pair) -> Pair:
+        return pairs.rename(self.decay.b, value, self.names)
 
-    def upto(self, exclusive: bool) -> Value:
+    def upto(self, exclusive: bool) -> Pair:
         return self._put(self.decay.upto(exclusive))
 
-    def ratio(self, exclusive: bool) -> Value:
+    def ratio(self, exclusive: bool) -> Pair:
         return self.decay.ratio(exclusive)
 
-    def levels(self, exclusive: bool) -> list[tuple[Value, Value, Value]]:
+    def levels(self, exclusive: bool) -> list[tuple[Pair, Pair, Value]]:
         return [(self._put(d), self._put(u), w) for d, u, w in self.decay.levels(exclusive)]
 
     def same(self) -> Value:
@@ -319,10 +330,6 @@ def grouped(work: Workspace, expr: Expr) -> list[Expr]:
         else:
             groups[node.axes] = node
     return list(groups.values())
-
-
-def _parts(pair: Pair) -> list[Value]:
-    return list(pair.parts)
 
 
 __all__ = ["ChunkedSolver"]

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 from math import inf, log
 
+from recc.forms import pairs
 from recc.forms.block import Value
 from recc.forms.builder import Builder
+from recc.forms.lower import Pair
 from recc.recurrence import Apply, Expr, Number, Read, Recurrence
 from recc.structure import Workspace
 
@@ -69,58 +71,95 @@ class Decay:
     size of a chunk, on which the number of levels depends.
     """
 
-    def __init__(self, b: Builder, value: Value, logs: bool, row: str, col: str, size: int):
+    def __init__(self, b: Builder, value: Pair, logs: bool, row: str, col: str, size: int):
         self.b = b
         self.logs = logs
         self.row, self.col = row, col
         self.size = size
-        self.none = b.known(value) == (0.0 if logs else 1.0)
-        self.value = b.spread(b.map("real", value), (row,))
-        self.axes = frozenset(value.axes) - {row}
+        self.none = value.im is None and b.known(value.re) == (0.0 if logs else 1.0)
+        self.value = pairs.spread(b, pairs.real(b, value), (row,))
+        self.axes = frozenset(pairs.axes_of(value)) - {row}
+        self._one = Pair(b.constant(1.0))
 
-    def _done(self, value: Value) -> Value:
-        return self.b.map("exp", value) if self.logs else value
-
-    def _run(self, reverse: bool, exclusive: bool, every: int = 0) -> Value:
-        fn = "sum" if self.logs else "prod"
-        found = self.b.cumulate(fn, self.value, self.row, reverse=reverse, exclusive=exclusive, every=every)  # type: ignore[arg-type]  # one of two
-        return self._done(found)
-
-    def upto(self, exclusive: bool) -> Value:
-        """Γ[t], or Γ[t-1] if exclusive: the product from the chunk's first step on."""
-        return self.b.constant(1.0) if self.none else self._run(False, exclusive)
-
-    def after(self) -> Value:
-        """The product over all steps after t."""
-        return self.b.constant(1.0) if self.none else self._run(True, True)
-
-    def total(self) -> Value:
-        """The product over the chunk."""
-        if self.none:
-            return self.b.constant(1.0)
+    def _run(self, reverse: bool, exclusive: bool, every: int = 0) -> Pair:
+        """The running product, restarting every so many steps."""
+        b = self.b
+        if self.value.im is not None:
+            return self._run_complex(reverse, exclusive, every)
+        way = {"reverse": reverse, "exclusive": exclusive, "every": every}
         if self.logs:
-            return self.b.map("exp", self.b.contract((self.value,), (self.row,)))
-        return self.b.reduce("prod", self.value, (self.row,))
+            return Pair(b.map("exp", b.cumulate("sum", self.value.re, self.row, **way)))  # type: ignore[arg-type]  # by name
+        return Pair(b.cumulate("prod", self.value.re, self.row, **way))  # type: ignore[arg-type]  # by name
 
-    def ratio(self, exclusive: bool) -> Value:
+    def _run_complex(self, reverse: bool, exclusive: bool, every: int) -> Pair:
+        """The same for complex decays, as a scan whose transition is zero where the product restarts."""
+        b, row = self.b, self.row
+        one, zero = b.constant(1.0), b.constant(0.0)
+        value = self.value
+        if exclusive:
+            value = Pair(*(b.shift(part, row, 1 if reverse else -1, "zero") for part in value.parts))
+        position = b.map("real", b.iota(row))
+        size = b.contract((b.constant(1.0, (row,)),), (row,))
+        starts = b.map("eq", position, b.map("sub", size, one) if reverse else zero)
+        if every:
+            at = b.map("add", position, one) if reverse else position
+            blocks = b.map("mul", at, b.constant(1.0 / every))
+            starts = b.map("or", starts, b.map("eq", blocks, b.map("floor", blocks)))
+        first = Pair(one, zero) if exclusive else value
+        on = Pair(*(b.map("where", starts, zero, part) for part in value.parts))
+        drive = [b.map("where", starts, part, zero) for part in first.parts]
+        re, im = pairs.both(b, on)
+        table = {(0, 0): re, (0, 1): b.map("neg", im), (1, 0): im, (1, 1): re}
+        return Pair(*b.scan(table, drive, [zero, zero], row, reverse=reverse))
+
+    def upto(self, exclusive: bool) -> Pair:
+        """Γ[t], or Γ[t-1] if exclusive: the product from the chunk's first step on."""
+        return self._one if self.none else self._run(False, exclusive)
+
+    def after(self) -> Pair:
+        """The product over all steps after t."""
+        return self._one if self.none else self._run(True, True)
+
+    def total(self) -> Pair:
+        """The product over the chunk."""
+        b, row = self.b, self.row
+        if self.none:
+            return self._one
+        if self.value.im is not None:
+            return Pair(*(b.last(part, row) for part in self._run(False, False).parts))
+        if self.logs:
+            return Pair(b.map("exp", b.contract((self.value.re,), (row,))))
+        return Pair(b.reduce("prod", self.value.re, (row,)))
+
+    def ratio(self, exclusive: bool) -> Pair:
         """The product over s < r <= t (r < t if exclusive) for all t >= s (t > s), zero elsewhere."""
         b, row, col = self.b, self.row, self.col
         if self.none:
-            return b.mask(b.constant(1.0), row, col, exclusive)
+            return Pair(b.mask(b.constant(1.0), row, col, exclusive))
+        if self.value.im is not None:
+            return self._ratio_complex(exclusive)
         if self.logs:
-            inside = b.mask(b.spread(self.value, (col,)), row, col, True)
+            inside = b.mask(b.spread(self.value.re, (col,)), row, col, True)
             sums = b.cumulate("sum", inside, row, exclusive=exclusive)
-            return b.mask(b.map("exp", sums), row, col, exclusive)
-        whole = b.segment(self.value, row, col)
-        return b.shift(whole, row, -1, "zero") if exclusive else whole
+            return Pair(b.mask(b.map("exp", sums), row, col, exclusive))
+        whole = b.segment(self.value.re, row, col)
+        return Pair(b.shift(whole, row, -1, "zero") if exclusive else whole)
 
-    def levels(self, exclusive: bool) -> list[tuple[Value, Value, Value]]:
+    def _ratio_complex(self, exclusive: bool) -> Pair:
+        b, row = self.b, self.row
+        zero = b.constant(0.0)
+        re, im = pairs.both(b, self.value)
+        table = {(0, 0): re, (0, 1): b.map("neg", im), (1, 0): im, (1, 1): re}
+        whole = b.scan(table, [b.map("real", self.same()), zero], [zero, zero], row)
+        return Pair(*(b.shift(part, row, -1, "zero") if exclusive else part for part in whole))
+
+    def levels(self, exclusive: bool) -> list[tuple[Pair, Pair, Value]]:
         """For each level: the product from the anchor to t, that from s (not included) to it, and which pairs."""
         found = []
         h = 1
         while h < self.size:
             down = self._run(False, exclusive, h)
-            up = self.b.rename(self._run(True, True, h), {self.row: self.col})
+            up = pairs.rename(self.b, self._run(True, True, h), {self.row: self.col})
             found.append((down, up, self._pairs(h)))
             h *= 2
         return found

@@ -22,8 +22,8 @@ def real(b: Builder, pair: Pair) -> Pair:
 def add(b: Builder, pairs: Sequence[Pair]) -> Pair:
     """The sum of some values; zero of none."""
     total = Pair(b.constant(0.0))
-    for k, pair in enumerate(pairs):
-        if k == 0:
+    for pair in pairs:
+        if is_zero(b, total) and not axes_of(total):
             total = pair
         elif total.im is None and pair.im is None:
             total = Pair(b.map("add", total.re, pair.re))
@@ -64,14 +64,25 @@ def _product(b: Builder, x: Pair, y: Pair) -> Pair:
     )
 
 
+def where(b: Builder, condition: Value, pair: Pair) -> Pair:
+    """The value where a condition holds, zero elsewhere."""
+    return Pair(*(b.map("where", condition, part, b.constant(0.0)) for part in pair.parts))
+
+
+def spread(b: Builder, pair: Pair, axes: Iterable[str]) -> Pair:
+    """The value broadcast over more axes."""
+    axes = tuple(axes)
+    return Pair(*(b.spread(part, axes) for part in pair.parts))
+
+
+def is_zero(b: Builder, pair: Pair) -> bool:
+    """Whether a value is known to be zero."""
+    return all(b.known(part) == 0.0 for part in pair.parts)
+
+
 def rename(b: Builder, pair: Pair, names: Mapping[str, str]) -> Pair:
     """The value along other axes."""
     return Pair(*(b.rename(part, names) for part in pair.parts))
-
-
-def each(pair: Pair, fn: object) -> Pair:
-    """A function of values applied to each part."""
-    return Pair(*(fn(part) for part in pair.parts))  # type: ignore[operator]  # a function of a Value
 
 
 def axes_of(pair: Pair) -> set[str]:
@@ -79,4 +90,4 @@ def axes_of(pair: Pair) -> set[str]:
     return {a for part in pair.parts for a in part.axes}
 
 
-__all__ = ["add", "axes_of", "both", "each", "multiply", "real", "rename"]
+__all__ = ["add", "axes_of", "both", "is_zero", "multiply", "real", "rename", "spread", "where"]

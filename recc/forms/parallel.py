@@ -127,11 +127,8 @@ def _forbids(form: str, structure: Structure) -> str:
         return f"the update is linear over {structure.algebra}, not over sums and products"
     if form == "convolution" and not structure.constant:
         return "the transition varies in time"
-    if form == "chunked":
-        if structure.kind not in _CHUNKED or structure.order > 1 or len(structure.states) > 1:
-            return f"the transition is {kind_of(structure)}, and chunks need a diagonal one, with or without low rank"
-        if structure.complex:
-            return "the state is complex"
+    if form == "chunked" and (structure.kind not in _CHUNKED or structure.order > 1 or len(structure.states) > 1):
+        return f"the transition is {kind_of(structure)}, and chunks need a diagonal one, with or without low rank"
     return ""
 
 

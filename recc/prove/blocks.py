@@ -185,7 +185,7 @@ def _cumulate(run: _Run, op: Cumulate) -> Array:
         if op.every and x // op.every != stretch:
             so_far, stretch = neutral, x // op.every
         after = so_far + array[x] if op.fn == "sum" else so_far * array[x]
-        result[x] = so_far if op.exclusive else after
+        result[x, ...] = so_far if op.exclusive else after
         so_far = after
     return np.moveaxis(result, 0, op.arg.axes.index(op.axis))
 
@@ -226,7 +226,7 @@ def _components(run: _Run, op: Scan) -> list[Array]:
             terms[k].append(arrays.fold(plus, np.broadcast_to(times(transition[x], before), run.shape(wide)), over))
         for k, parts in enumerate(terms):
             stacked = np.stack([np.broadcast_to(p, run.shape(rest)) for p in parts])
-            found[k][x] = arrays.fold(plus, stacked, [0]) if len(parts) > 1 else parts[0]
+            found[k][x, ...] = arrays.fold(plus, stacked, [0]) if len(parts) > 1 else parts[0]
         state = [v[x] if isinstance(v[x], np.ndarray) else arrays.full((), v[x]) for v in found]
     return [_lay(v, (op.axis, *rest), op.out.axes) for v in found]
 
@@ -240,7 +240,7 @@ def _convolve(run: _Run, op: Convolve) -> Array:
     for x in range(size):
         places = range(x, size) if op.reverse else range(x + 1)
         terms = np.stack([np.asarray(kernel[abs(x - y)] * arg[y], object) for y in places])
-        result[x] = arrays.summed(run.space, terms, [0, *over])
+        result[x, ...] = arrays.summed(run.space, terms, [0, *over])
     return _lay(result, (op.axis, *rest), op.out.axes)
 
 

@@ -104,7 +104,7 @@ class _Machine:
             for at in product(*ranges) if moving else ():
                 for symbol in moving:
                     expr = rec.equation[symbol.name].expr
-                    self.values[symbol.name][at] = self.fit(self.value(expr, at), expr.axes, symbol.axes)
+                    self.values[symbol.name][(*at, ...)] = self.fit(self.value(expr, at), expr.axes, symbol.axes)
         outputs = {s.name: self.values[s.name] if s.varies else self.constant(s) for s in rec.outputs}
         return Unrolled(outputs, {s.name: self.last(s.symbol, s.depth) for s in rec.slots})
 

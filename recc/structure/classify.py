@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
-from recc.diagnostics import NOWHERE, Span
-from recc.recurrence import Along, Apply, Expr, Matrix, Read, Recurrence, Reduce, Stage, walk
+from recc.diagnostics import NOWHERE, Note, Span
+from recc.recurrence import Along, Expr, Matrix, Read, Recurrence, Reduce, Stage, walk
 from recc.structure.affine import Analysis, Decomposer, NotAffine, NotFollowed
-from recc.structure.build import is_number
 from recc.structure.data import (
     Affine,
     Algebra,
@@ -22,11 +21,15 @@ from recc.structure.data import (
     Semiring,
     Structure,
     join,
+    rank_of,
 )
+from recc.structure.pairs import pairs
 from recc.structure.parts import Parts
 from recc.structure.products import Products
+from recc.structure.resets import resets
 from recc.structure.ring import Ring
 from recc.structure.semirings import candidates
+from recc.structure.whole import action, circulant, companion, gates
 
 _ALGEBRA: dict[str, Algebra] = {
     "ring": "ring", "max-plus": "max-plus", "min-plus": "min-plus", "log-sum-exp": "log-sum-exp",
@@ -44,8 +47,9 @@ def classify(rec: Recurrence, stage: Stage) -> Structure:
     if not stage.states:
         return Pointwise(stage=stage, reason="no equation of the stage reads an earlier step of its own")
     analysis = Analysis(rec, stage)
+    ring = Ring(analysis)
     try:
-        return _affine(analysis, Ring(analysis))
+        return _affine(analysis, ring)
     except NotAffine as failure:
         found = failure
     for semiring, functions in candidates(analysis):
@@ -53,9 +57,26 @@ def classify(rec: Recurrence, stage: Stage) -> Structure:
             return _affine(analysis, semiring(analysis))
         except NotAffine as failure:
             deeper = getattr(found.expr, "fn", "") in functions and failure.expr != found.expr
-            if deeper or isinstance(failure, NotFollowed):
+            if deeper and _is_affine(ring, failure.expr):
+                found = _mixture(found, failure, semiring.name)
+            elif deeper or isinstance(failure, NotFollowed):
                 found = failure
     return _nonlinear(analysis, found)
+
+
+def _is_affine(ring: Ring, expr: Expr) -> bool:
+    """Whether an expression is affine over the ring, so that it is not to blame by itself."""
+    try:
+        ring.of(expr)
+    except (NotAffine, KeyError):  # a name that the ring had not come to is not known to be affine
+        return False
+    return True
+
+
+def _mixture(outer: NotAffine, inner: NotAffine, semiring: str) -> NotAffine:
+    """Why a semiring's sum of what is linear over the ring only is neither: the sum is to blame."""
+    note = Note(inner.expr.span, f"is not linear over {semiring}")
+    return NotAffine(outer.expr, f"{outer.reason} (not linear over {semiring} either)", (*outer.notes, note))
 
 
 def structures(rec: Recurrence) -> tuple[Structure, ...]:
@@ -97,7 +118,8 @@ def _affine(analysis: Analysis, by: Decomposer) -> Affine:
     rec, stage = analysis.rec, analysis.stage
     products = by.stage()
     parts_of = Parts(by)
-    entries = tuple(e for name in stage.states for e in parts_of.entries(name, products[name]))
+    own = {name: products[name] for name in stage.states}
+    entries = tuple(e for name in stage.states for e in parts_of.entries(name, own[name]))
     parts = [p for e in entries for p in e.parts]
     drives = tuple(_drive(by, name, products[name]) for name in stage.states)
     kind = _kind(stage, entries)
@@ -105,26 +127,38 @@ def _affine(analysis: Analysis, by: Decomposer) -> Affine:
     decides = max(parts, key=lambda p: _WEIGHT.index(p.kind), default=None)
     terms = [t for p in parts for t in p.terms]
     coefficients = [e for t in terms for e in (t.left, t.right)]
+    side, together = action(by, stage, own)
     fields: dict[str, Any] = {
         "stage": stage,
-        "reason": _reason(analysis, by, kind, decides),
+        "reason": _reason(analysis, by, kind, decides, parts),
         "span": decides.span if decides is not None else rec.equation[stage.states[0]].span,
         "algebra": _ALGEBRA[by.name],
         "kind": kind,
         "axes": _union(p.axes for p in parts),
         "mixes": _union(p.mixes for p in parts),
         "rank": max((e.rank for e in entries), default=0),
-        "action": _action(analysis, entries, kind),
+        "action": side,
+        "sides": together,
         "order": max((abs(lag) for e in entries for lag in e.lags), default=1),
         "constant": all(p.constant for p in parts),
         "complex": "complex" in {*(rec.table[s].dtype for s in stage.states), *(e.dtype for e in coefficients)},
         "size": pointwise[0].size if len(pointwise) == 1 and pointwise[0].kind != "identity" else None,
-        "companion": any(_companion(e) for e in entries),
-        "resets": tuple(dict.fromkeys(c for e in coefficients for c in _resets(by, e))),
+        "companion": any(companion(e) for e in entries),
+        "resets": resets(by, entries),
+        "pairs": pairs(by, own, entries),
+        "circulant": circulant(by.work, entries),
+        "gates": gates(by.work, stage, coefficients),
         "entries": entries,
         "drives": drives,
     }
-    used = [*coefficients, *(t.read for t in terms), *(g for d in drives for t in d.terms for g in t.groups)]
+    factored = [e for p in parts for t in p.factored for e in (t.left, t.right)]
+    used = [
+        *coefficients,
+        *factored,
+        *fields["resets"],
+        *(t.read for t in terms),
+        *(g for d in drives for t in d.terms for g in t.groups),
+    ]
     return (Affine if by.name == "ring" else Semiring)(rec=by.work.extended(used, stage), **fields)
 
 
@@ -151,44 +185,7 @@ def _union(groups: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(a for group in groups for a in group))
 
 
-def _action(analysis: Analysis, entries: Sequence[Entry], kind: Kind) -> Literal["", "left", "right", "both"]:
-    """The side from which a map along single axes acts on a state with two axes."""
-    sides: set[str] = set()
-    for entry in entries:
-        axes = analysis.rec.table[entry.source].axes
-        for part in entry.parts:
-            if len(axes) == 2 and entry.target == entry.source and part.kind in ("low_rank", "dense"):
-                sides.update({0: "left", 1: "right"}[axes.index(a)] for a in part.mixes if a in axes)
-    if len(sides) == 2:
-        return "both"
-    return "left" if "left" in sides else "right" if sides else ""
-
-
-def _companion(entry: Entry) -> bool:
-    """A shift by one along an axis and one row or column: the companion matrix of a polynomial."""
-    shifts = [p for p in entry.parts if p.kind == "shift"]
-    low = [p for p in entry.parts if p.kind == "low_rank"]
-    if len(entry.parts) != 2 or len(shifts) != 1 or len(low) != 1 or entry.target != entry.source:
-        return False
-    ((axis, offset), *more) = shifts[0].offsets
-    return not more and abs(offset) == 1 and low[0].rank == 1 and low[0].mixes == (axis,)
-
-
-def _resets(by: Decomposer, expr: Expr) -> list[Expr]:
-    """The conditions under which a coefficient is the zero of the algebra."""
-    if not isinstance(expr, Apply):
-        return []
-    if expr.fn == "where":
-        condition, then, other = expr.args
-        if is_number(then, by.zero):
-            return [condition]
-        return [by.work.apply("not", condition)] if is_number(other, by.zero) else []
-    if expr.fn in (by.times, "neg"):
-        return [c for a in expr.args for c in _resets(by, a)]
-    return []
-
-
-def _reason(analysis: Analysis, by: Decomposer, kind: Kind, part: Part | None) -> str:
+def _reason(analysis: Analysis, by: Decomposer, kind: Kind, part: Part | None, parts: Sequence[Part]) -> str:
     if part is None:
         return "no state reads an earlier state"
     show = analysis.show
@@ -205,9 +202,14 @@ def _reason(analysis: Analysis, by: Decomposer, kind: Kind, part: Part | None) -
     if part.kind == "gather":
         return f"`{state}` is read at other places"
     along = ", ".join(part.mixes)
+    if part.kind == "low_rank" and kind == "dense":
+        other = next(p for p in parts if p.kind == "low_rank" and p.mixes != part.mixes)
+        beside = f"and `{_term(analysis, other.span, other.terms[0])}` mixes {', '.join(other.mixes)}"
+        return f"`{_term(analysis, part.span, term)}` mixes {along}, {beside}"
     if part.kind == "low_rank":
         return f"`{_term(analysis, part.span, term)}` mixes {along} with rank {part.rank}"
-    return f"the coefficient `{_text(analysis, term.right)}` of `{state}` mixes {along} and does not come apart"
+    comes = f"has the rank of {ranks}" if (ranks := rank_of(part)) else "does not come apart"
+    return f"the coefficient `{_text(analysis, term.right)}` of `{state}` mixes {along} and {comes}"
 
 
 def _axes(axes: str) -> str:

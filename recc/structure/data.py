@@ -206,7 +206,7 @@ class Affine(Structure):
         if self.companion:
             words.append("companion")
         if self.circulant:
-            words.append("circulant")
+            words.append(f"circulant along {', '.join(self.circulant)}")
         if self.pairs:
             shown = ", ".join(map(str, self.pairs))
             words.insert(0, f"{'a scaled rotation' if self.rotation else 'complex pairs'} ({shown})")
@@ -281,13 +281,13 @@ def describe(kind: Kind, parts: Sequence[Part], rank: int) -> str:
         low = [replace(p, kind="low_rank") if p.kind == "dense" else p for p in parts]
         whole = join(low)
         if whole != "dense":
-            text = f"{text} ({_words(whole, low, _rank(low, rank), along)})"
+            text = f"{text} ({_words(whole, low, rank_of(*low, rank=rank), along)})"
     blocks = ", ".join(dict.fromkeys(a for p in parts for a in p.blocks))
     return f"{text}, in blocks over {blocks}" if blocks else text
 
 
-def _rank(parts: Sequence[Part], rank: int) -> str:
-    """The rank of factored terms: the sizes of their axes, and how many are of rank one."""
+def rank_of(*parts: Part, rank: int = 0) -> str:
+    """The rank of factored parts: the sizes of their axes, and how many terms are of rank one."""
     terms = [t for p in parts for t in p.factored]
     names = dict.fromkeys(" * ".join(a.rstrip("'") for a in t.ranks) for t in terms if t.ranks)
     single = rank + sum(not t.ranks for t in terms)
@@ -317,5 +317,5 @@ def _words(kind: Kind, parts: Sequence[Part], rank: str, along: str) -> str:
 
 __all__ = [
     "Affine", "Algebra", "Drive", "DriveTerm", "Entry", "Kind", "Nonlinear", "Pair", "Part", "Pointwise", "Semiring",
-    "Structure", "Term", "describe", "join",
+    "Structure", "Term", "describe", "join", "rank_of",
 ]  # fmt: skip

@@ -1,24 +1,23 @@
-"""Real states that are complex ones, two by two, and maps on two axes that come apart: found by composing.
+"""Real states that are complex ones, two by two: a map that commutes with multiplication by i.
 
-Two real states x, y are one complex state x + i y if the map commutes with multiplication by i: what x takes
-from x is what y takes from y, and what y takes from x is minus what x takes from y. A map S ↦ A S B of a state
-with two axes is known by the same means: its products are those of a map along one axis after one along the
-other. Both compare sums of products as polynomials, whatever the way they are written.
+Two real states x, y are one complex state x + i y if what x takes from x is what y takes from y, and what y
+takes from x is minus what x takes from y. Both are compared as sums of products whose coefficients are
+polynomials, so that it does not matter how they are written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from math import inf, sqrt
-from typing import Literal
 
-from recc.recurrence import Along, Apply, Expr, Read
+from recc.recurrence import Apply, Expr
 from recc.structure.affine import Decomposer
 from recc.structure.build import number
 from recc.structure.data import Entry, Pair
-from recc.structure.poly import Monomial, Poly, add, multiply
-from recc.structure.products import Product, Products
+from recc.structure.poly import Poly, add, multiply
+from recc.structure.products import Products
 from recc.structure.size import ANY, Size, Sizes
 
 _MOST_STATES = 8
@@ -109,7 +108,7 @@ def _modulus(by: Decomposer, re: Expr, im: Expr) -> Size:
     if found == ANY:
         return Size(0, inf, modulus=True)
     low, high = max(found.low, 0.0), max(found.high, 0.0)
-    return Size(sqrt(low), sqrt(high), found.low_open and low > 0, found.high_open, True)
+    return Size(sqrt(low), sqrt(high), found.low_open and found.low >= 0, found.high_open, True)
 
 
 def _trigonometric(by: Decomposer, poly: Poly) -> Poly:
@@ -120,60 +119,13 @@ def _trigonometric(by: Decomposer, poly: Poly) -> Poly:
         term: Poly = {(): scale}
         for atom, power in monomial:
             expr = polynomials.atom(atom)
-            factor: Poly = {((atom, power),): scale / scale}
+            factor: Poly = {((atom, power),): Fraction(1)}
             if isinstance(expr, Apply) and expr.fn == "sin" and power == 2:
-                cosine: Monomial = ()
-                for (part, _), *_ in polynomials.of(by.work.apply("cos", expr.args[0])):
-                    cosine = ((part, 2),)
-                factor = {(): scale / scale, cosine: -scale / scale}
+                cosine = polynomials.of(by.work.apply("cos", *expr.args))
+                factor = add({(): Fraction(1)}, multiply(cosine, cosine), Fraction(-1))
             term = multiply(term, factor)
         found = add(found, term)
     return found
 
 
-def sides(by: Decomposer, name: str, products: Products) -> Literal["", "product", "sum"]:
-    """How a map that acts on both axes of one state comes apart: S ↦ A S B, S ↦ A S + S B, or neither."""
-    first, second = by.work.symbol(name).axes
-    groups: dict[tuple[bool, bool], list[Product]] = {}
-    for p in products:
-        if p.read is None:
-            continue
-        rows, cols = p.read.index
-        if p.read.name != name or not isinstance(rows, Along) or not isinstance(cols, Along):
-            return ""
-        groups.setdefault((rows.axis != first, cols.axis != second), []).append(p)
-    stay, left, right, both = (groups.get(k, []) for k in ((False, False), (True, False), (False, True), (True, True)))
-    one_sided = not any(second in f.axes for p in left for f in p.factors)
-    one_sided = one_sided and not any(first in f.axes for p in right for f in p.factors)
-    alone = not any(f.axes for p in stay for f in p.factors)
-    if not both:
-        return "sum" if one_sided and alone and left and right else ""
-    if not (stay or left or right) and len(both) == 1:
-        return "product" if _comes_apart(both[0], first, second) else ""
-    if not one_sided or not alone or len(stay) != 1:
-        return ""
-    composed = [_after(by, x, y) for x in left for y in right]
-    scaled = [replace(p, factors=(number(-1), *stay[0].factors, *p.factors)) for p in both]
-    return "" if by.name != "ring" or by.collected((*composed, *scaled)) else "product"
-
-
-def _comes_apart(p: Product, first: str, second: str) -> bool:
-    """Whether each factor of a product has the row and its summed axis, or the column and its own."""
-    assert p.read is not None
-    rows, cols = (i.axis for i in p.read.index if isinstance(i, Along))
-    return not any({first, rows} & set(f.axes) and {second, cols} & set(f.axes) for f in p.factors)
-
-
-def _after(by: Decomposer, left: Product, right: Product) -> Product:
-    """A product that mixes rows, of one that mixes columns."""
-    assert left.read is not None
-    assert right.read is not None
-    fresh = by.renamed(right, {a: by.work.fresh(a) for a in right.over})
-    over = tuple(a for a in fresh.read.axes if a not in right.read.axes) if isinstance(fresh.read, Read) else ()
-    assert fresh.read is not None
-    index = (left.read.index[0], fresh.read.index[1])
-    read = by.work.read(left.read, index)
-    return replace(left, factors=(*left.factors, *fresh.factors), over=(*left.over, *over), read=read)
-
-
-__all__ = ["pairs", "sides"]
+__all__ = ["pairs"]

@@ -70,7 +70,9 @@ class _Zeros:
         inner = [self.of(s, depth) for s in sides]
         found: Conditions = {condition: None} if zero[0] else {}
         found |= {self.negation(condition): None} if zero[1] else {}
-        return found | {c: None for c in (*inner[0], *inner[1]) if all(z or c in i for z, i in zip(zero, inner, strict=True))}
+        return found | {
+            c: None for c in (*inner[0], *inner[1]) if all(z or c in i for z, i in zip(zero, inner, strict=True))
+        }
 
     def _is_zero(self, expr: Expr) -> bool:
         if isinstance(expr, Apply) and expr.fn == "neg" and isinstance(expr.args[0], Number):
