@@ -91,7 +91,7 @@ def _cost(
     """Multiplications, and elements of the result."""
     every = keys[pair[0]] | keys[pair[1]]
     made = _after(keys, wanted, pair)[-1]
-    return prod(sizes[a] for a in every) + _WRITE * prod(sizes[a] for a in made)
+    return prod([sizes[a] for a in every]) + _WRITE * prod([sizes[a] for a in made])
 
 
 __all__ = ["contract"]

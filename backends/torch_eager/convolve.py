@@ -26,14 +26,24 @@ def convolve(letters: str, kernel: Tensor, arg: Tensor, axis: str, reverse: bool
     size = arg.shape[dims[1]]
     if size == 0 or size > _SHORT:
         return _fourier(f"...{one},...{other}->...{out}", kernel, arg, dims, reverse)
-    # windows[x, y] = kernel[x - y] with y counted from the end.
-    windows = F.pad(kernel, (0, 0) * (-dims[0] - 1) + (size - 1, 0)).unfold(dims[0], size, 1)
-    end = "Z"
+    made, read = (axis, _END) if not reverse else (_END, axis)
+    matrices = f"...{one.replace(axis, '')}{read}{made}"
     if reverse:
-        found = torch.einsum(f"...{one}{end},...{other}->...{out.replace(axis, end)}", windows, arg)
-        return found.flip(dims[2])
-    turned = arg.flip(dims[1])
-    return torch.einsum(f"...{one}{end},...{other.replace(axis, end)}->...{out}", windows, turned)
+        arg_letters, out_letters = other, out.replace(axis, _END)
+    else:
+        arg_letters, out_letters = other.replace(axis, _END), out
+    return torch.einsum(f"{matrices},...{arg_letters}->...{out_letters}", _toeplitz(kernel, dims[0]), arg)
+
+
+def _toeplitz(kernel: Tensor, dim: int) -> Tensor:
+    """`out[..., y, x] = kernel[x - y]`, zero for x < y.
+
+    Rows of twice the length, cut to one element less each, are moved by one from row to row.
+    """
+    size = kernel.shape[dim]
+    rows = F.pad(kernel.movedim(dim, -1), (0, size)).unsqueeze(-2)
+    flat = rows.expand([*rows.shape[:-2], size, 2 * size]).flatten(-2)
+    return cut(flat.narrow(-1, 0, size * (2 * size - 1)), -1, (size, 2 * size - 1)).narrow(-1, 0, size)
 
 
 def _fourier(equation: str, kernel: Tensor, arg: Tensor, dims: list[int], reverse: bool) -> Tensor:

@@ -198,6 +198,9 @@ def _functions(module: ModuleType, number: int, loop: Pass, phases: tuple[Phase,
         found: Function = getattr(module, _name(number, what))
         return found
 
+    for block in (loop.prologue, loop.step):
+        # Worked out now: a tracer cannot enter the lock that Python 3.11 has around it.
+        _ = block.input, block.output, block.root
     of_phases = [function(f"phase_{k + 1}") if p.block.ops else None for k, p in enumerate(phases)]
     step = function("step") if len(loop.directions) > 1 else None
     return PassFunctions(loop, function("prologue"), phases, tuple(of_phases), step, _views(loop.step))

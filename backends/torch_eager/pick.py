@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 from torch import Tensor
 
@@ -38,7 +40,8 @@ def gather(x: Tensor, index: Tensor, lead: int, shared: int, edge: str) -> Tenso
     alone = [d for d in range(lead) if d not in both and x.shape[d] != 1]
     one = [d for d in range(lead) if d not in both and x.shape[d] == 1]
     table = x.permute([*both, place, *one, *alone, *range(place + 1, x.dim())])
-    table = table.reshape(-1, *table.shape[len(both) + 1 + len(one) :])
+    rows = prod(table.shape[: len(both) + 1])
+    table = table.reshape(rows, *table.shape[len(both) + 1 + len(one) :])
     found = table[_flat(near, both, size)]
     # What only the table has along a leading dimension goes to where the index has size 1.
     for k, d in enumerate(alone):
@@ -46,7 +49,7 @@ def gather(x: Tensor, index: Tensor, lead: int, shared: int, edge: str) -> Tenso
     found = found.squeeze(tuple(range(index.dim(), index.dim() + len(alone))))
     if hit is None:
         return found
-    return torch.where(hit.reshape(*hit.shape, *(1 for _ in range(found.dim() - hit.dim()))), found, 0)
+    return torch.where(hit.reshape([*hit.shape, *(1 for _ in range(found.dim() - hit.dim()))]), found, 0)
 
 
 def scatter(x: Tensor, index: Tensor, lead: int, shared: int, size: int, edge: str) -> Tensor:
@@ -72,16 +75,14 @@ def scatter(x: Tensor, index: Tensor, lead: int, shared: int, size: int, edge: s
         return x.new_zeros(shape)
     near, hit = _inside(index, size, edge)
     if hit is not None:
-        x = torch.where(hit.reshape(*hit.shape, *(1 for _ in range(x.dim() - hit.dim()))), x, 0)
-    x = x.expand(*lengths, *x.shape[lead:])
+        x = torch.where(hit.reshape([*hit.shape, *(1 for _ in range(x.dim() - hit.dim()))]), x, 0)
+    x = x.expand([*lengths, *x.shape[lead:]])
     own = list(range(place, inner))
     moved = x.permute([*both, *own, *alone, *range(inner, x.dim())])
     flat = _flat(near, both, size).permute([*both, *own, *alone]).reshape(moved.shape[: len(both) + len(own)])
     rest = moved.shape[len(both) + len(own) :]
-    lines = size
-    for d in both:
-        lines *= x.shape[d]
-    made = x.new_zeros((lines, *rest)).index_put((flat,), moved, accumulate=True)
+    rows = size * prod([x.shape[d] for d in both])
+    made = x.new_zeros((rows, *rest)).index_put((flat,), moved, accumulate=True)
     made = made.reshape([*(x.shape[d] for d in both), size, *rest])
     places = [*both, place, *alone, *range(place + 1, len(shape))]
     return made.permute([places.index(d) for d in range(len(shape))])

@@ -195,7 +195,7 @@ class Step:
                 if axis not in self.mixed or (isinstance(index, Along) and index.axis in term.over):
                     continue
                 spot = Shift(index.axis, index.offset) if isinstance(index, Along) else maths.node(index.expr, place)
-                conditions.append(Binary("eq", Shift(self.mixed[axis]), spot))
+                conditions.append(Binary("eq", spot, Shift(self.mixed[axis])))
             value = self.algebra.times([maths.node(term.left, place), maths.node(right, place)])
             found.append(self.algebra.where(conditions, value))
         return self.algebra.plus(found)

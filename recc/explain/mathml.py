@@ -27,6 +27,8 @@ class MathML(Printer):
             return f"<mrow><mo form='prefix' rspace='0'>∂</mo>{self._name(text[1:])}</mrow>"
         if text.endswith("\u0304") and len(text) == 2:
             return f'<mover><mi>{escape(text[0])}</mi><mo stretchy="false">¯</mo></mover>'
+        if text.endswith("'"):
+            return f"<msup>{self._name(text.rstrip(chr(39)))}<mo>{'′' * text.count(chr(39))}</mo></msup>"
         plain = text.rstrip("_")
         letter = GREEK.get(plain) or _CAPITALS.get(plain) or plain
         upright = ' mathvariant="normal"' if letter == "Γ" else ""
@@ -45,12 +47,14 @@ class MathML(Printer):
         return f"<mrow>{name}<mo lspace='0' rspace='0'>{sign}</mo><mn>{abs(node.offset)}</mn></mrow>"
 
     def _indexed(self, node: Indexed) -> str:
-        below = [self(t) for t in (*node.times, *node.index)]
-        base = self._within(node.base, ATOM)
-        if not below:
-            return base
         comma = '<mo separator="true" lspace="0" rspace="0.1em">,</mo>'
-        return f"<msub>{base}<mrow>{comma.join(below)}</mrow></msub>"
+        below = comma.join(self(t) for t in (*node.times, *node.index))
+        inner = node.base
+        if below and isinstance(inner, Indexed):
+            first = comma.join(self(t) for t in (*inner.times, *inner.index))
+            below, inner = f'{first}<mo separator="true" lspace="0" rspace="0.2em">;</mo>{below}', inner.base
+        base = self._within(inner, ATOM)
+        return f"<msub>{base}<mrow>{below}</mrow></msub>" if below else base
 
     def _words(self, text: str) -> str:
         return f"<mtext>{escape(text)}</mtext>"

@@ -247,7 +247,11 @@ class Latex(Printer):
 
     def _indexed(self, node: Indexed) -> str:
         below = ", ".join(self(t) for t in (*node.times, *node.index))
-        base = self._within(node.base, ATOM)
+        inner = node.base
+        if below and isinstance(inner, Indexed):  # LaTeX has no second subscript
+            below = f"{', '.join(self(t) for t in (*inner.times, *inner.index))}; {below}"
+            inner = inner.base
+        base = self._within(inner, ATOM)
         return f"{base}_{{{below}}}" if below else base
 
     def _words(self, text: str) -> str:

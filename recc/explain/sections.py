@@ -56,7 +56,7 @@ class Found:
 def sections(rec: Recurrence) -> tuple[Section, ...]:
     """All sections of a program's explanation; those with nothing to say are left out."""
     found = Found(rec)
-    figures = Figures(rec, found.structures)
+    figures = Figures(rec, found.structures, found.cuts, [x for _, x in found.affine if x is not None])
     made = (
         Section("program", (Listing(rec.source.text.strip("\n")),), on_page=True),
         Section("symbols", (Table(("name", "kind", "promised, and its first value"), tuple(_symbols(rec)), (0, 1)),)),
@@ -122,7 +122,7 @@ def _affine(structure: Affine, stage: Linear | None) -> Iterator[Block]:
         more = len(structure.entries) - _MOST_ENTRIES
         yield Listing("\n".join([*lines, *([f"and {more} more"] if more > 0 else [])]))
     if stage is not None:
-        yield Table(("in the normal form", "here", "over"), tuple(_letters(stage)), (2,))
+        yield Table(("in the normal form", "here", "over"), tuple(_letters(stage)))
     if structure.resets:
         yield Paragraph(f"nothing is kept where {' or '.join(maths.expr(c) for c in structure.resets)}")
     if structure.stopped:

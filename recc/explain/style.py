@@ -55,7 +55,11 @@ body.recc { margin: 0 auto; max-width: 64rem; padding: 1.5rem 1.25rem 3rem; }
 .recc figure { margin: 1.2rem 0; }
 .recc figcaption, .recc .absent { color: var(--soft); font-size: 0.92rem; max-width: 46rem; margin-top: 0.4rem; }
 .recc figcaption strong, .recc .absent strong { color: var(--ink); }
-.recc svg { display: block; height: auto; }
+.recc svg { display: block; }
+.recc svg.shrinks { max-width: 100%; height: auto; }
+.recc #pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 29rem), 1fr)); gap: 0 2rem; }
+.recc #pictures > h2, .recc #pictures > .absent { grid-column: 1 / -1; }
+.recc #pictures > figure { min-width: 0; }
 .recc svg text { fill: var(--ink); font-family: system-ui, "Noto Sans", "DejaVu Sans", sans-serif; }
 .recc svg text.soft { fill: var(--soft); }
 .recc svg text.code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
@@ -64,6 +68,7 @@ body.recc { margin: 0 auto; max-width: 64rem; padding: 1.5rem 1.25rem 3rem; }
 .recc svg .edge { fill: none; stroke: var(--soft); stroke-width: 1.3; }
 .recc svg .head { fill: var(--soft); }
 .recc svg .paper { fill: var(--paper); }
+.recc svg .hatch { stroke: var(--line); stroke-width: 2.5; }
 .recc svg .frame { fill: none; stroke: var(--soft); }
 .recc footer { color: var(--soft); font-size: 0.85rem; margin-top: 3rem; border-top: 1px solid var(--line); }
 .recc :focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }

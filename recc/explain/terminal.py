@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 
 from recc.explain.document import Block, Cell, Equations, Excerpt, Figure, Item, Listing, Paragraph, Section, Table
 from recc.explain.notation import Equation
@@ -38,7 +39,7 @@ def _groups(title: str, blocks: Sequence[Block]) -> Iterator[tuple[str, Equation
 
 def _block(block: Block, indent: str) -> Iterator[str]:
     if isinstance(block, Paragraph):
-        yield f"{indent}{block.text}"
+        yield from wrap(block.text, _WIDEST, initial_indent=indent, subsequent_indent=indent)
     elif isinstance(block, Equations):
         if block.lead:
             yield f"{indent}{block.lead}"

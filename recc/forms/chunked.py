@@ -137,14 +137,21 @@ class ChunkedSolver:
             found.append((total, one, one))
         return found
 
-    def _shared(self, sources: Iterable[Groups], over: set[str]) -> list[tuple[Groups, Pair]]:
-        """Products as what is summed over and what is not; those that share the former are added up."""
-        found: dict[tuple[Pair, ...], Pair] = {}
+    def _shared(self, sources: Iterable[Groups], over: set[str]) -> list[tuple[Groups, Groups]]:
+        """Products as factors that are summed over and factors that are not.
+
+        Those that share the former are added up: they cost one product.
+        """
+        found: dict[tuple[Pair, ...], list[Groups]] = {}
         for groups in sources:
             inside = tuple(sorted((g for g in groups if pairs.axes_of(g) & over), key=lambda v: v.re.name))
-            outside = self._mul(g for g in groups if not pairs.axes_of(g) & over)
-            found[inside] = self._add(found[inside], outside) if inside in found else outside
-        return list(found.items())
+            found.setdefault(inside, []).append([g for g in groups if not pairs.axes_of(g) & over])
+        shared: list[tuple[Groups, Groups]] = []
+        for inside, rests in found.items():
+            if len(rests) > 1 and inside:
+                rests = [[self._add(*(self._mul(rest) for rest in rests))]]
+            shared += [(inside, rest) for rest in rests]
+        return shared
 
     def _through(
         self, left: Groups, sources: Iterable[Groups], over: set[str], exclusive: bool, decay: _Renamed
@@ -152,8 +159,9 @@ class ChunkedSolver:
         """`Σ_{s <= t} Σ_over left[t] (Γ[t]/Γ[s]) Σ_sources Π groups[s]`, what is not summed after the mask."""
         terms = []
         for inside, outside in self._shared(sources, over):
+            later = [self._at_col(g) for g in outside]
             for score, down, up in self._couple(left, inside, over, exclusive, decay):
-                terms.append(self._mul((down, self._mul((score, up, self._at_col(outside)), (self.col,)))))
+                terms.append(self._mul((down, self._mul((score, up, *later), (self.col,)))))
         return self._add(*terms)
 
     # The low-rank terms.
@@ -174,9 +182,9 @@ class ChunkedSolver:
     def _pairwise(self, w: Pair, u: Groups) -> Pair:
         """One block of L."""
         ((inside, outside),) = self._shared([u], set(self.mixed))
-        outside = self._at_col(outside)
+        later = [self._at_col(g) for g in outside]
         couplings = self._couple([w], inside, set(self.mixed), True, _Renamed(self.decay, {}))
-        return self._add(*(self._mul((score, down, up, outside)) for score, down, up in couplings))
+        return self._add(*(self._mul((score, down, up, *later)) for score, down, up in couplings))
 
     def _solve(self, system: list[list[Pair]], sides: list[Pair]) -> list[Pair]:
         """The x with `x_r - Σ_r' L_rr' x_r' = side_r`; a complex unknown is two real ones."""
@@ -267,7 +275,7 @@ class ChunkedSolver:
             moves.append(self._mul((*u, after, self._rename(x, inner)), (self.row,)))
         terms = [self._mul((self.decay.total(), self.start))]
         for inside, outside in self._shared(sources, set(self.mixed)):
-            terms.append(self._mul((*inside, outside, after), (self.row,)))
+            terms.append(self._mul((*inside, *outside, after), (self.row,)))
         if moves:
             terms.append(self._mul((self._add(*moves), self._rename(self.start, inner)), inner.values()))
         return self._add(*terms)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import mpmath
 
-from recc.prove.cases import places
+from recc.prove.cases import BITS, places
 from recc.prove.decide import approximate, is_zero
 from recc.prove.ring import Exact
 from recc.recurrence import Domain
@@ -28,9 +28,8 @@ class Differs(Exception):
 class Comparison:
     """Counts what was compared.
 
-    `same`: equal by the laws of exact numbers. `alike`: not shown equal, but equal to 25 digits at random
-    points. `undefined`: the step loop gives NaN. `failure` is a bound on the probability that a comparison of
-    two different functions at one random point went unnoticed.
+    `same`: equal by the laws of exact numbers. `alike`: not shown equal, but equal to 12 digits at random
+    points. `undefined`: the step loop gives NaN. `degree` and `products` are the largest of any bound.
     """
 
     domains: Mapping[int, Domain]
@@ -38,7 +37,7 @@ class Comparison:
     alike: int = 0
     undefined: int = 0
     degree: int = 0
-    terms: float = 0.0
+    products: float = 0.0
     examples: list[str] = field(default_factory=list)
 
     def check(self, place: str, expected: Exact, found: Exact) -> None:
@@ -50,7 +49,7 @@ class Comparison:
             self.same += 1
             for bound in (expected.bound, found.bound):
                 if bound is not None:
-                    self.degree, self.terms = max(self.degree, bound.degree), max(self.terms, bound.terms)
+                    self.degree, self.products = max(self.degree, bound.degree), max(self.products, bound.count)
             return
         for point in places(self.domains, _POINTS):
             with mpmath.workdps(_DIGITS):
@@ -62,6 +61,17 @@ class Comparison:
         self.alike += 1
         if not self.examples:
             self.examples.append(place)
+
+
+    def failure(self, atoms: int) -> float:
+        """A bound on the probability that two different functions passed as the same at one random point.
+
+        They differ in the coefficient of some product of exponentials and atoms. That coefficient is zero at the
+        point, or another product coincides with this one there, or two atoms have the same argument: each asks a
+        polynomial of at most twice the degree to vanish, which has probability degree / 2**64 (Schwartz, Zippel).
+        `atoms` is how many there are.
+        """
+        return (4 * self.products + atoms**2) * 2 * self.degree / 2.0**BITS
 
 
 def _plain(value: object) -> float:

@@ -105,9 +105,12 @@ def never_negative(number: Exact) -> bool:
 
 def _measured(number: Exact) -> int | None:
     """The sign of a closed number that is not zero."""
+    space = number.space
     for digits in (_DIGITS, 8 * _DIGITS):
+        space.spend(200 * len(number.terms))
+        known = space.measured.setdefault(digits, {})
         with mpmath.workdps(digits):
-            parts = [approximate(Exact(number.space, {m: x}), {}) for m, x in number.terms.items()]
+            parts = [approximate(Exact(space, {m: x}), {}, known) for m, x in number.terms.items()]
             value, size = mpmath.fsum(parts).real, mpmath.fsum(abs(p) for p in parts)
             if abs(value) > size * mpmath.mpf(10) ** (10 - digits):
                 return 1 if value > 0 else -1

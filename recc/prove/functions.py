@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from functools import cmp_to_key, wraps
+from functools import cmp_to_key, reduce, wraps
 
-from recc.prove.decide import is_zero, never_negative, sign
+from recc.prove.decide import clear, is_zero, never_negative, sign
 from recc.prove.ring import Bound, Exact, Rational, Space, Undecided, total
 
 Unary = Callable[[Exact], Exact]
@@ -33,15 +33,14 @@ def _by_cases(fn: Unary) -> Unary:
 
 
 def _marked(result: Exact, *args: Exact) -> Exact:
-    """The result with the bounds of the arguments, which a function's argument keeps."""
+    """The result of a function with a bound that holds for its arguments too: they must not coincide either."""
     bounds = [a.bound for a in args if a.bound is not None]
     if not bounds:
         return result
-    found = bounds[0]
-    for b in bounds[1:]:
-        found = found.plus(b)
+    found = reduce(Bound.plus, bounds)
     size = result.bound or Bound()
-    merged = Bound(max(found.above, size.above), max(found.below, size.below), max(found.terms, size.terms))
+    plain = found.rational and result.closed and not result.atoms()
+    merged = Bound(max(found.above, size.above), max(found.below, size.below), max(found.count, size.count), plain)
     return Exact(result.space, result.terms, merged, result.extreme)
 
 
@@ -113,6 +112,9 @@ def log(x: Exact) -> Exact:
         return space.number(math.inf if x.extreme > 0 else math.nan)
     if not x.terms:
         return space.number(-math.inf)
+    above, below = clear(x)
+    if below.key != space.one.key and sign(below) == 1:
+        return log(above) - log(below)
     lead, scale = x.lead()
     positive = [(a, e) for a, e in space.monomials[lead] if space.atoms[a].positive]
     result = space.zero
@@ -162,7 +164,7 @@ def _rational_root(value: Fraction) -> Fraction | None:
 
 @_by_cases
 def sigmoid(x: Exact) -> Exact:
-    """An atom; `sigmoid(-x) = 1 - sigmoid(x)`."""
+    """An atom with `sigmoid(-x) = 1 - sigmoid(x)`."""
     if x.extreme is not None:
         return x.space.number(1.0 if x.extreme > 0 else 0.0 if x.extreme < 0 else math.nan)
     if not x.terms:

@@ -65,28 +65,31 @@ class Atom:
 class Bound:
     """What is known of a number at a random point as a function of the point.
 
-    It is a sum of at most `2**terms` products of exponentials and other atoms, with rational functions of the
-    point for coefficients, exponents and arguments; their numerators and denominators have degrees of at most
-    `above` and `below`.
+    It is a sum of at most `count` different products of exponentials and other atoms, or has none of these
+    (`rational`). Coefficients, exponents and arguments are rational functions of the point; their numerators
+    and denominators have degrees of at most `above` and `below`.
     """
 
     above: int = 0
     below: int = 0
-    terms: float = 0.0
+    count: float = 1.0
+    rational: bool = True
 
     @property
     def degree(self) -> int:
-        """The larger of the two degrees, of a difference of two such functions."""
+        """A degree that the numerator of the difference of two such functions does not exceed."""
         return self.above + self.below
 
     def plus(self, other: Bound) -> Bound:
         """Of a sum."""
         above = max(self.above + other.below, other.above + self.below)
-        return Bound(above, self.below + other.below, max(self.terms, other.terms) + 1)
+        plain = self.rational and other.rational
+        return Bound(above, self.below + other.below, 1.0 if plain else self.count + other.count, plain)
 
     def times(self, other: Bound) -> Bound:
         """Of a product."""
-        return Bound(self.above + other.above, self.below + other.below, self.terms + other.terms)
+        plain = self.rational and other.rational
+        return Bound(self.above + other.above, self.below + other.below, self.count * other.count, plain)
 
 
 class Space:
@@ -101,6 +104,7 @@ class Space:
         self.atoms: list[Atom] = []
         self.monomials: list[Monomial] = [()]
         self.products: dict[tuple[int, int], int | tuple[tuple[int, Rational], ...]] = {}
+        self.measured: dict[int, dict[int, Any]] = {}  # closed atoms by digits
         self._monomial: dict[Monomial, int] = {(): 0}
         self._atom: dict[tuple[Any, ...], int] = {}
         self.zero = Exact(self, {})
@@ -172,6 +176,7 @@ class Space:
     def _product(self, left: Monomial, right: Monomial) -> int | tuple[tuple[int, Rational], ...]:
         if not left or not right:
             return self._monomial[left or right]
+        self.spend(8 + len(left) + len(right))
         powers = dict(left)
         for atom, exponent in right:
             powers[atom] = powers.get(atom, 0) + exponent
@@ -343,10 +348,10 @@ class Exact:
 
     def inverse(self) -> Exact:
         """One over the number, which is not zero."""
-        from recc.prove.decide import clear
+        from recc.prove.decide import clear, sign
 
         space = self.space
-        bound = None if self.bound is None else Bound(self.bound.below, self.bound.above, self.bound.terms)
+        bound = None if self.bound is None else Bound(self.bound.below, self.bound.above, self.bound.count, self.bound.rational)
         number, factor = clear(self)
         if not number.terms:
             return space.number(math.inf)
@@ -357,10 +362,10 @@ class Exact:
         if inside.key == space.one.key:
             result = factor * outside
         else:
-            result = factor * outside * self._inside(inside)
+            result = factor * outside * self._inside(inside, sign(inside) == 1)
         return Exact(space, {m: _whole(x) for m, x in result.terms.items()}, bound)
 
-    def _inside(self, number: Exact) -> Exact:
+    def _inside(self, number: Exact, positive: bool) -> Exact:
         """The inverse of a number without a common factor."""
         space = self.space
         if len(number.terms) == 1:
@@ -371,7 +376,7 @@ class Exact:
                     root = space.atoms[a].kind == "sqrt"
                     result = result * (space.power(a, 1) * space.atoms[a].args[0].inverse() if root else -space.unit)
                 return result
-        return space.power(space.atom("inv", "inv", (number,)), 1)
+        return space.power(space.atom("inv", "inv", (number,), positive=positive), 1)
 
     def lead(self) -> tuple[int, Rational]:
         """The largest monomial (see `Space.compare`) with its coefficient."""

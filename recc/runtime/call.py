@@ -6,7 +6,7 @@ from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache, cached_property
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,18 +38,21 @@ class Call:
     result: str
     torch: bool
     device: Any = None
+    _layout: Layout | None = None
 
     @property
     def on_cpu(self) -> bool:
         """Whether the arrays lie in this machine's memory."""
         return self.device is None or self.device.type == "cpu"
 
-    @cached_property
+    @property
     def layout(self) -> Layout:
         """How the arrays are laid out. Raises `UsageError`."""
-        shapes = {n: tuple(v.shape) for n, v in self.arguments.items()}
-        states = {n: tuple(v.shape) for n, v in self.initial.items()}
-        return lay_out(self.rec, shapes, states, self.offsets, self.steps)
+        if self._layout is None:
+            shapes = {n: tuple(v.shape) for n, v in self.arguments.items()}
+            states = {n: tuple(v.shape) for n, v in self.initial.items()}
+            self._layout = lay_out(self.rec, shapes, states, self.offsets, self.steps)
+        return self._layout
 
 
 def bind(

@@ -8,11 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 
+from recc.backends.torch_eager.arrange import Types, execute
+from recc.backends.torch_eager.module import Module, build, emit_module
 from recc.errors import Refusal
 from recc.forms.choose import choose
 from recc.forms.table import Form, forms
-from recc.layout import Layout
 from recc.recurrence import Recurrence
 from recc.runtime.call import Call, check_clock
 from recc.runtime.layout import lay_out
@@ -26,7 +28,7 @@ class Eager:
     rec: Recurrence
     form: str
     chunk: int | None
-    _modules: dict[tuple[str, bool], Any] = field(default_factory=dict)
+    _modules: dict[tuple[str, bool], Module] = field(default_factory=dict)
     _forms: dict[str, Form] = field(default_factory=dict)
 
     @cached_property
@@ -38,11 +40,9 @@ class Eager:
         """The name of the form for given sizes."""
         return choose(self.rec, self.table, sizes, steps) if self.form == "auto" else self.form
 
-    def module(self, name: str, fresh: bool = False) -> Any:
+    def module(self, name: str, fresh: bool = False) -> Module:
         """The emitted functions of a form, loaded. `fresh`: for a call without an initial state."""
         if (name, fresh) not in self._modules:
-            from recc.backends.torch_eager.module import build
-
             self._modules[name, fresh] = build(self._derived(name), fresh)
         return self._modules[name, fresh]
 
@@ -52,8 +52,6 @@ class Eager:
 
     def emit(self, name: str) -> str:
         """The text of the module of a form."""
-        from recc.backends.torch_eager.module import emit_module
-
         return emit_module(self._derived(name))
 
     def _derived(self, name: str) -> Form:
@@ -63,8 +61,6 @@ class Eager:
 
     def run(self, call: Call) -> tuple[list[Any], list[Any]]:
         """Outputs and final states, in order: tensors of a call with tensors, otherwise NumPy arrays."""
-        import torch
-
         if call.torch:
             return self._run(call, call.arguments, call.initial)
         arguments = {n: torch.from_numpy(_own(v)) for n, v in call.arguments.items()}
@@ -73,23 +69,30 @@ class Eager:
             outputs, finals = self._run(call, arguments, initial)
         return [v.numpy() for v in outputs], [v.numpy() for v in finals]
 
-    def _run(self, call: Call, arguments: Mapping[str, Any], initial: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-        import torch
-
-        from recc.backends.torch_eager.arrange import Types, execute
-
+    def _run(
+        self, call: Call, arguments: Mapping[str, torch.Tensor], initial: Mapping[str, torch.Tensor]
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         shapes = {n: tuple(v.shape) for n, v in arguments.items()}
         states = {n: tuple(v.shape) for n, v in initial.items()}
-        layout: Layout = lay_out(self.rec, shapes, states, call.offsets, call.steps, lane=False)
+        layout = lay_out(self.rec, shapes, states, call.offsets, call.steps, lane=False)
+        key = self._ready(tuple(layout.sizes.items()), layout.lengths, bool(initial))
         given = [*arguments.values(), *initial.values()]
         device = given[0].device if given else torch.device("cpu")
         clock = torch.as_tensor(call.clock, dtype=torch.int64, device=device)
         check_clock(self.rec, clock, layout)
         types = Types(getattr(torch, call.compute), getattr(torch, call.result), device)
-        name = self.choose(layout.sizes, max(layout.lengths, default=0))
-        fresh = not initial and bool(getattr(self._derived(name), "start", ())) and min(layout.lengths, default=0) > 0
-        outputs, finals = execute(self.module(name, fresh), layout, types, arguments, initial, clock)
+        outputs, finals = execute(self._modules[key], layout, types, arguments, initial, clock)
         return [outputs[s.name] for s in self.rec.outputs], [finals[s.name] for s in self.rec.slots]
+
+    # Deriving and emitting is not for a tracer to look into.
+    @torch.compiler.assume_constant_result
+    def _ready(self, sizes: tuple[tuple[str, int], ...], lengths: tuple[int, ...], given: bool) -> tuple[str, bool]:
+        """Chooses the functions for a call, builds them if need be, and gives their key."""
+        name = self.choose(dict(sizes), max(lengths, default=0))
+        start = getattr(self._derived(name), "start", ())
+        fresh = bool(start) and not given and min(lengths, default=0) > 0
+        self.module(name, fresh)
+        return name, fresh
 
 
 def _own(array: Any) -> Any:

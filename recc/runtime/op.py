@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -12,7 +13,6 @@ import numpy as np
 from recc.errors import Refusal, Unsupported, UsageError
 from recc.recurrence import Kind, Recurrence, Slot, Symbol, reads
 from recc.runtime.call import Call, bind, output_type, split_state, state_names, state_type
-from recc.runtime.eager import Eager
 from recc.runtime.host import is_torch, to_host
 from recc.runtime.native import Native
 from recc.runtime.options import BACKENDS, FORMS, check_chunk_size, choose_backend, choose_form
@@ -34,7 +34,10 @@ class Op:
         self.chunk_size = check_chunk_size(chunk_size)
         self._asked = (backend, form)
         self._native = Native(rec)
-        self._eager = Eager(rec, form, self.chunk_size)
+        # Where a tracer could come by, this is made now, and what has a lock around it in Python 3.11 worked out.
+        early = self.backend == "torch" or (backend == "auto" and "torch" in sys.modules)
+        self._made_eager: Any = _make_eager(self) if early else None
+        _ = rec.table, rec.axis, rec.arguments, rec.outputs
         self._make_outputs = output_type(tuple(s.name for s in rec.outputs))
         self._state_names = state_names(rec)
         self._make_state = state_type(self._state_names)
@@ -46,6 +49,13 @@ class Op:
         """The program's content hash, under which the torch operator knows it."""
         text = f"{self.recurrence}\0{self.backend}\0{self.form}"
         return f"{self.recurrence.name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    @property
+    def _eager(self) -> Any:
+        """What runs the program with torch operations; needs torch."""
+        if self._made_eager is None:
+            self._made_eager = _make_eager(self)
+        return self._made_eager
 
     @cached_property
     def _no_step(self) -> Refusal | None:
@@ -144,7 +154,7 @@ class Op:
 
         With the torch backend it is the module of torch functions, which is the same for all sizes.
         """
-        found = {**self._native.sources(), **self._eager.sources()}
+        found = self._eager.sources() if self.backend == "torch" else self._native.sources()
         if found:
             return "\n".join(found.values())
         return "\n".join(self.emit().values())
@@ -248,6 +258,12 @@ class Op:
             default_threads(),
         )
         return list(outputs.values()), list(finals.values())
+
+
+def _make_eager(op: Op) -> Any:
+    from recc.runtime.eager import Eager
+
+    return Eager(op.recurrence, op._asked[1], op.chunk_size)
 
 
 def _no_step(rec: Recurrence) -> Refusal | None:

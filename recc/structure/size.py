@@ -7,7 +7,7 @@ of real numbers: `exp` of something <= 0 lies in (0, 1], although rounding may g
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -95,8 +95,39 @@ class Sizes:
                 return _pow(self.of(expr.args[0]), self.of(expr.args[1]))
             if any(a.dtype == "complex" for a in expr.args):
                 return self._part(expr)
-            return _function(expr.fn, [self.of(a) for a in expr.args])
+            found = _function(expr.fn, [self.of(a) for a in expr.args])
+            return self._below_a_maximum(expr, found) if expr.fn in ("add", "sub") else found
         return ANY
+
+    def _below_a_maximum(self, expr: Apply, found: Size) -> Size:
+        """A sum that has a maximum taken away: `x - max(a, b)` is no larger than `x - a`, nor than `x - b`."""
+        terms = list(_summands(expr))
+        for place, (term, sign) in enumerate(terms):
+            if sign > 0 or found.high <= 0:
+                continue
+            rest = terms[:place] + terms[place + 1 :]
+            for arg in self._maximum_of(term):
+                added = list(_summands(arg, -1))
+                left = [t for t in rest if (t[0], -t[1]) not in added]
+                other = [t for t in added if (t[0], -t[1]) not in rest]
+                bound = Size(0, 0)
+                for part, side in (*left, *other):
+                    bound = _add(bound, self.of(part) if side > 0 else _neg(self.of(part)))
+                if bound.high < found.high:
+                    found = replace(found, high=bound.high, high_open=bound.high_open)
+        return found
+
+    def _maximum_of(self, expr: Expr) -> Iterator[Expr]:
+        """What an expression, or what is behind its name at this step, is no smaller than."""
+        if isinstance(expr, Read):
+            equation = self.work.equations.get(expr.name) or self.work.rec.equation.get(expr.name)
+            plain = tuple(Along(a) for a in self.work.symbol(expr.name).axes)
+            if equation is not None and not any(expr.lags) and expr.index == plain:
+                expr = equation.expr
+        if isinstance(expr, Apply) and expr.fn in ("max", "logaddexp"):
+            for arg in expr.args:
+                yield arg
+                yield from self._maximum_of(arg)
 
     def _part(self, expr: Apply) -> Size:
         """The real or imaginary part of a complex number is no larger than its modulus."""
@@ -158,6 +189,17 @@ class Sizes:
         found = self._known[expr.name]
         outside = any(expr.lags) or any(not isinstance(i, Along) or i.offset for i in expr.index)
         return _union(found, Size(0, 0)) if outside else found
+
+
+def _summands(expr: Expr, sign: int = 1) -> Iterator[tuple[Expr, int]]:
+    """The terms of a sum with their signs."""
+    if isinstance(expr, Apply) and expr.fn in ("add", "sub"):
+        yield from _summands(expr.args[0], sign)
+        yield from _summands(expr.args[1], sign if expr.fn == "add" else -sign)
+    elif isinstance(expr, Apply) and expr.fn == "neg":
+        yield from _summands(expr.args[0], -sign)
+    else:
+        yield expr, sign
 
 
 def _modulus(size: Size) -> Size:
