@@ -6,8 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recc.backends.torch_eager.shapes import cut
+
 #: Steps up to which the matrix is made.
 _SHORT = 64
+
+#: A letter that no axis has.
+_OTHER = "Z"
 
 
 def convolve(letters: str, kernel: Tensor, arg: Tensor, axis: str, reverse: bool = False) -> Tensor:
@@ -26,13 +31,10 @@ def convolve(letters: str, kernel: Tensor, arg: Tensor, axis: str, reverse: bool
     size = arg.shape[dims[1]]
     if size == 0 or size > _SHORT:
         return _fourier(f"...{one},...{other}->...{out}", kernel, arg, dims, reverse)
-    made, read = (axis, _END) if not reverse else (_END, axis)
-    matrices = f"...{one.replace(axis, '')}{read}{made}"
-    if reverse:
-        arg_letters, out_letters = other, out.replace(axis, _END)
-    else:
-        arg_letters, out_letters = other.replace(axis, _END), out
-    return torch.einsum(f"{matrices},...{arg_letters}->...{out_letters}", _toeplitz(kernel, dims[0]), arg)
+    # The matrix is read along its columns by a convolution, along its rows by a correlation.
+    matrix = f"{one.replace(axis, '')}{_OTHER}{axis}"
+    other, out = (other, out.replace(axis, _OTHER)) if reverse else (other.replace(axis, _OTHER), out)
+    return torch.einsum(f"...{matrix},...{other}->...{out}", _toeplitz(kernel, dims[0]), arg)
 
 
 def _toeplitz(kernel: Tensor, dim: int) -> Tensor:

@@ -72,11 +72,19 @@ class Reverse:
                 negative ^= is_number(f, -1)
                 if not (is_number(f, 1) or is_number(f, -1)):
                     factors.append(f)
-        factors.sort(key=lambda f: (isinstance(f, Reduce), isinstance(f, Read) and f.name in self.gradients))
+        factors.sort(key=self._late)
         result: Expr = factors[0] if factors else number(1)
         for f in factors[1:]:
             result = self.work.apply("mul", result, f)
         return self.work.apply("neg", result) if negative else result
+
+    def _late(self, factor: Expr) -> int:
+        """How far to the right a factor stands."""
+        if isinstance(factor, Reduce):
+            return 3
+        if isinstance(factor, Apply) and factor.fn == "where":
+            return 2
+        return int(isinstance(factor, Read) and factor.name in self.gradients)
 
     def neg(self, expr: Expr) -> Expr:
         """The negative."""

@@ -12,7 +12,7 @@ from recc.explain.affinity import How, dependence
 from recc.explain.document import Figure, NoPicture
 from recc.explain.heat import Array, bars, heat_map
 from recc.explain.linear import Linear
-from recc.explain.sample import PLANE, SIZE, STEPS, Sample, tamest
+from recc.explain.sample import PLANE, SIZE, STEPS, Sample, lively
 from recc.explain.stage_graph import stage_graph
 from recc.recurrence import Kind, Recurrence, Symbol
 from recc.structure import Affine, Cut, Structure
@@ -32,7 +32,7 @@ class Figures:
     @cached_property
     def sample(self) -> Sample:
         """The sample data, drawn when the first picture is."""
-        return tamest(self.rec)
+        return lively(self.rec)
 
     def stages(self) -> Figure:
         """The stages with what they hand on."""
@@ -69,9 +69,14 @@ class Figures:
             )
 
         low = "; the terms of low rank are not in it" if stage is not None and stage.low else ""
+        part = (
+            ", the real part"
+            if stage is not None and stage.decay is not None and stage.decay.dtype == "complex"
+            else ""
+        )
         caption = (
             f"How much of what is added at step s is left at step t: the product of the decays between, for the first "
-            f"element of `{names}`{low}. Empty: the mask."
+            f"element of `{names}`{part}{low}. Hatched: the mask."
         )
         return Figure(title, caption + _drawn(self.rec), draw)
 
@@ -89,6 +94,8 @@ class Figures:
         plane = len(self.rec.scan) > 1
         title = f"What one impulse of {source} becomes in {name}" if plane else f"The map from {source} to {name}"
 
+        constant = all(s.constant for s in self.structures if isinstance(s, Affine))
+
         def draw() -> str:
             change = _real(self.sample.impulses(source, name))
             if plane:
@@ -96,7 +103,7 @@ class Figures:
                 return heat_map(change, title, f"The response of {name} to an impulse at the origin.", down, across)
             if not change.any():
                 raise NoPicture(f"on the sample data `{name}` does not move with `{source}`.")
-            if all(s.constant for s in self.structures if isinstance(s, Affine)) and self._same_everywhere(change):
+            if constant and _same_everywhere(change):
                 return bars(change[:, 0], title, f"The response of {name} to an impulse.", "steps after the impulse")
             return heat_map(
                 _blank(change),
@@ -107,10 +114,7 @@ class Figures:
             )
 
         also = f" It is linear in {', '.join(f'`{n}`' for n in others)} too." if others else ""
-        caption = (
-            f"How much one unit more of `{source}` moves `{name}`, the first element of both: "
-            f"{'a response' if plane else 'the matrix form, step by step'}.{also}"
-        )
+        caption = f"How much one unit more of `{source}` moves `{name}`, the first element of both{_what(plane, constant)}.{also}"
         return Figure(title, caption + _drawn(self.rec), draw)
 
     def _source(self, output: Symbol) -> tuple[str | None, list[str]]:
@@ -127,10 +131,17 @@ class Figures:
         names = [s.name for s in found]
         return (names[0] if names else None), names[1:]
 
-    def _same_everywhere(self, change: Array) -> bool:
-        """Whether the map is a convolution: every column the first one, moved."""
-        moved = [np.allclose(change[k:, k], change[: STEPS - k, 0]) for k in range(STEPS)]
-        return all(moved) and not np.triu(np.abs(change) > 1e-12, 1).any()
+
+def _same_everywhere(change: Array) -> bool:
+    """Whether the map is a convolution: every column the first one, moved."""
+    moved = [np.allclose(change[k:, k], change[: STEPS - k, 0]) for k in range(STEPS)]
+    return all(moved) and not np.triu(np.abs(change) > 1e-12, 1).any()
+
+
+def _what(plane: bool, constant: bool) -> str:
+    if plane:
+        return ", at every step after one impulse"
+    return "" if constant else ": the matrix form on this data"
 
 
 def _drawn(rec: Recurrence) -> str:

@@ -12,7 +12,7 @@ from recc.explain.svg import drawing, hatching, image, png, rectangle, sideways,
 
 Array = NDArray[Any]
 
-_LEFT, _TOP, _BELOW, _CELL = 58.0, 12.0, 46.0, 11.0
+_LEFT, _TOP, _BELOW, _SIDE = 58.0, 12.0, 46.0, 352.0
 #: From the most negative over zero to the most positive: told apart without seeing red or green.
 _STOPS = np.array([[5, 48, 97], [67, 147, 195], [247, 247, 247], [214, 96, 77], [103, 0, 31]], float)
 
@@ -35,13 +35,14 @@ def heat_map(values: Array, title: str, description: str, down: str, across: str
     rows, columns = values.shape
     known = values[~np.isnan(values)]
     most = float(np.abs(known).max(initial=0.0)) or 1.0
-    wide, high = columns * _CELL, rows * _CELL
+    cell = _SIDE / max(rows, columns)
+    wide, high = columns * cell, rows * cell
     bar = _LEFT + wide + 26
     shapes = [
         *(hatching(_LEFT, _TOP, wide, high, f"mask-{crc32(title.encode()):x}") if known.size < values.size else ()),
         image(_LEFT, _TOP, wide, high, png(colours(values, most))),
         rectangle(_LEFT, _TOP, wide, high, "frame"),
-        *_ticks(rows, columns),
+        *_ticks(rows, columns, cell),
         sideways(16, _TOP + high / 2, down),
         text(_LEFT + wide / 2, _TOP + high + 38, across, anchor="middle"),
         *_scale(bar, high, most, signed=bool((known < 0).any())),
@@ -49,13 +50,13 @@ def heat_map(values: Array, title: str, description: str, down: str, across: str
     return drawing(bar + 84, _TOP + high + _BELOW, title, description, shapes, shrinks=True)
 
 
-def _ticks(rows: int, columns: int) -> list[str]:
+def _ticks(rows: int, columns: int, cell: float) -> list[str]:
     shapes = []
     for k in _marks(columns):
-        middle = _LEFT + (k + 0.5) * _CELL
-        shapes.append(text(middle, _TOP + rows * _CELL + 17, str(k), 11, "middle", "soft"))
+        middle = _LEFT + (k + 0.5) * cell
+        shapes.append(text(middle, _TOP + rows * cell + 17, str(k), 11, "middle", "soft"))
     for k in _marks(rows):
-        shapes.append(text(_LEFT - 7, _TOP + (k + 0.5) * _CELL + 4, str(k), 11, "end", "soft"))
+        shapes.append(text(_LEFT - 7, _TOP + (k + 0.5) * cell + 4, str(k), 11, "end", "soft"))
     return shapes
 
 

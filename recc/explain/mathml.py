@@ -107,7 +107,7 @@ class MathML(Printer):
         if fn == "sqrt":
             return f"<msqrt>{args[0]}</msqrt>"
         if fn == "conj":
-            return f'<mover><mrow>{args[0]}</mrow><mo stretchy="true">¯</mo></mover>'
+            return f'<mrow class="bar">{args[0]}</mrow>'
         if fn == "cis":
             return f"<msup><mi>e</mi><mrow><mi>i</mi>{_THIN}{args[0]}</mrow></msup>"
         name = "<mi>σ</mi>" if fn == "sigmoid" else f"<mi>{escape(fn)}</mi>"

@@ -15,7 +15,7 @@ _LABEL = 12.0
 _LONGEST = 46  # characters of a label
 
 
-@dataclass
+@dataclass(eq=False)
 class Place:
     """A stage in the picture, or a point that a long edge passes (`stage` is -1)."""
 
@@ -32,7 +32,7 @@ class Place:
         return _BOX if self.stage >= 0 else 10.0
 
 
-@dataclass
+@dataclass(eq=False)
 class Edge:
     """What a stage hands to a later one, and the places it passes."""
 
@@ -156,13 +156,11 @@ def _lines(edges: Sequence[Edge]) -> list[str]:
     taken: dict[int, list[tuple[float, float]]] = {}
     for edge in edges:
         here, there = edge.path[0], edge.path[1]
-        outgoing = [e for e in edges if e.path[0] is here]
-        start = _port(here, outgoing.index(edge), len(outgoing))
+        start = _end(edge, edges, 0)
         x, y = here.x + here.width, start
         d = f"M{x:.1f} {y:.1f}"
         for place in edge.path[1:]:
-            incoming = [e for e in edges if e.path[-1] is place]
-            end = _port(place, incoming.index(edge), len(incoming)) if place.stage >= 0 else place.y
+            end = _end(edge, edges, -1) if place.stage >= 0 else place.y
             stop = place.x - (7 if place.stage >= 0 else 0)
             middle = (x + stop) / 2
             d += f" C{middle:.1f} {y:.1f} {middle:.1f} {end:.1f} {stop:.1f} {end:.1f}"
@@ -172,19 +170,19 @@ def _lines(edges: Sequence[Edge]) -> list[str]:
         shapes.append(f'<path class="edge" d="{d}"/>')
         tip = edge.path[-1].x
         shapes.append(f'<path class="head" d="M{tip:.1f} {y:.1f} l-8 -4 v8 z"/>')
-        first = _port(there, 0, 1) if there.stage < 0 else _landing(edge, edges)
+        first = there.y if there.stage < 0 else _end(edge, edges, -1)
         written.append(_label(edge, (start + first) / 2, taken.setdefault(here.level, [])))
     return [*shapes, *(shape for _, shape in written)]
 
 
-def _landing(edge: Edge, edges: Sequence[Edge]) -> float:
-    incoming = [e for e in edges if e.path[-1] is edge.path[-1]]
-    return _port(edge.path[-1], incoming.index(edge), len(incoming))
-
-
-def _port(place: Place, number: int, count: int) -> float:
-    """Where on the side of a box the edge of a number ends."""
-    return place.y + (number - (count - 1) / 2) * min(14.0, (place.height - 14) / max(1, count - 1) if count > 1 else 0)
+def _end(edge: Edge, edges: Sequence[Edge], side: int) -> float:
+    """Where an edge leaves its first box (`side` 0) or meets its last one (-1): in the order of where they lead."""
+    place = edge.path[side]
+    same = [e for e in edges if e.path[side] is place]
+    same.sort(key=lambda e: e.path[1 if side == 0 else -2].y)
+    count = len(same)
+    apart = min(14.0, (place.height - 14) / (count - 1)) if count > 1 else 0.0
+    return place.y + (same.index(edge) - (count - 1) / 2) * apart
 
 
 def _label(edge: Edge, y: float, taken: list[tuple[float, float]]) -> tuple[float, str]:

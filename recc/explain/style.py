@@ -29,6 +29,7 @@ body.recc { margin: 0 auto; max-width: 64rem; padding: 1.5rem 1.25rem 3rem; }
 .recc pre { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: 0.7rem 0.9rem;
   overflow-x: auto; line-height: 1.45; margin: 0.6rem 0; font-size: 0.85rem; }
 .recc pre code { font-size: inherit; }
+.recc pre.excerpt { padding-bottom: 0.25rem; }
 .recc pre.excerpt span { color: var(--warm); }
 .recc mark { background: var(--mark); color: var(--mark-ink); border-radius: 2px; }
 .recc .wide { overflow-x: auto; overflow-y: hidden; }
@@ -41,6 +42,7 @@ body.recc { margin: 0 auto; max-width: 64rem; padding: 1.5rem 1.25rem 3rem; }
 .recc mtable.rows > mtr > mtd { padding: 0.22em 0.12em; text-align: left; }
 .recc mtable.rows > mtr > mtd:first-child { text-align: right; }
 .recc mtable.cases > mtr > mtd { text-align: left; padding: 0.1em 0.5em; }
+.recc mrow.bar { border-top: 0.065em solid; padding-top: 0.08em; }
 .recc mtext { font-family: system-ui, "Noto Sans", "DejaVu Sans", sans-serif; font-size: 0.85em; color: var(--soft); }
 .recc .copy { position: absolute; right: 0; top: -0.35rem; font: inherit; font-size: 0.75rem; color: var(--soft);
   background: var(--paper); border: 1px solid var(--line); border-radius: 4px; padding: 0.05rem 0.5rem; opacity: 0;

@@ -22,7 +22,8 @@ def drawing(
     inside = "\n".join(shapes)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width:.0f}" height="{height:.0f}" '
-        f'class="{"shrinks" if shrinks else "whole"}" viewBox="0 0 {width:.0f} {height:.0f}" aria-label="{escape(title)}">'
+        f'class="{"shrinks" if shrinks else "whole"}" viewBox="0 0 {width:.0f} {height:.0f}" '
+        f'aria-label="{escape(title)}">'
         f"<title>{escape(title)}</title><desc>{escape(description)}</desc>\n{inside}\n</svg>"
     )
 

@@ -15,7 +15,7 @@ from typing import Protocol
 from recc.forms.builder import Builder
 from recc.forms.lower import Pair
 from recc.forms.pass_builder import Delay, PassBuilder
-from recc.forms.passes import Carry
+from recc.forms.passes import Carry, Port
 from recc.forms.sequential import Planner
 from recc.recurrence import Along, Axis, Expr, Kind, Read, Reduce, Symbol, reads
 from recc.structure import NotAffine, Readout
@@ -50,15 +50,16 @@ class ChunkPlanner(Planner):
     """Puts stages into passes as the sequential form does; each pass makes chunks of steps.
 
     `makers` gives for each state what makes the solver of its stage. With `fresh`, carries are what they
-    are before the first step.
+    are before the first step; with `maps`, the maps between steps that solvers make are outputs.
     """
 
     makers: Mapping[str, SolverMaker] = field(default_factory=dict)
     fresh: bool = False
+    maps: bool = False
 
     def new_pass(self, number: int, directions: tuple[int, ...]) -> PassBuilder:
         """What builds the chunk Block of one pass."""
-        return ChunkBuilder(self, number, directions, self.makers, self.fresh)
+        return ChunkBuilder(self, number, directions, self)
 
     def new_builder(self, name: str) -> Builder:
         """A Builder that knows the chunk axis."""
@@ -76,13 +77,13 @@ class ChunkBuilder(PassBuilder):
         plan: Planner,
         number: int,
         directions: tuple[int, ...],
-        makers: Mapping[str, SolverMaker],
-        fresh: bool,
+        options: ChunkPlanner,
     ):
         super().__init__(plan, number, directions)
         (self.chunk,) = plan.rec.scan
-        self.makers = makers
-        self.fresh = fresh
+        self.makers = options.makers
+        self.fresh = options.fresh
+        self.wants_maps = options.maps
         #: Maps between all steps that solvers make on the way: what it is, its value, the axis of the drive's step.
         self.maps: list[tuple[str, Pair, str]] = []
         self._carried: dict[tuple[str, int], Pair] = {}
@@ -164,6 +165,21 @@ class ChunkBuilder(PassBuilder):
         if first not in self._solvers:
             self._solvers[first] = self.makers[first](self)
         return self._solvers[first]
+
+    def _whole(self, name: str) -> bool:
+        solver = self._solver(name)
+        return solver is None or not solver.contracts
+
+    def _maps(self) -> tuple[Port, ...]:
+        ports = []
+        for text, value, col in self.maps if self.wants_maps else ():
+            for k, part in enumerate(value.parts):
+                label = f"map {text}" + (("_re", "_im")[k] if value.im is not None else "")
+                wide = self.step.spread(part, (self.chunk, col))
+                self.step.output(label, wide)
+                axes = (self.chunk, col, *(a for a in wide.axes if a not in (self.chunk, col)))
+                ports.append(Port(label, "map", text, axes, "real", value.im is not None, k))
+        return tuple(ports)
 
     def _reduced(self, expr: Reduce) -> Pair | None:
         own = any(r.name not in self.plan.rec.table for r in reads(expr))

@@ -11,6 +11,7 @@ is exactly zero where s > t.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,6 @@ class MatrixSolver:
         self.structure = structure
         self.transition = Transition(into, structure)
         self.coefficients = self.transition.coefficients()
-        self.held = {a for v in self.coefficients.values() for a in v.axes} - set(self.transition.cols) - {self.row}
 
     def _scan(self, b: Sequence[Value], first: Sequence[Value]) -> tuple[Value, ...]:
         t = self.transition
@@ -57,13 +57,14 @@ class MatrixSolver:
         return self.transition.state(self._scan(drives, [b.constant(0.0)] * len(drives)), state)
 
     def _split(self, term: DriveTerm, held: set[str]) -> tuple[list[Expr], list[Expr]]:
-        """The groups of a drive that take part in the transition or the read, and those that pass through."""
+        """The groups of a drive that the transition or the read sums over, and those that pass through."""
         inside = [g for g in term.groups if set(g.axes) & held]
         return inside, [g for g in term.groups if g not in inside]
 
     def trajectory(self, state: str) -> Pair:
         """The state after every step."""
-        return self._read(state, False, {}, [], (), state)
+        (scan,) = self.into.rec.scan
+        return self._read(state, False, {}, [], (), f"{state}[{scan}]")
 
     def contract(self, read: Read, factors: Sequence[Expr], over: Sequence[str]) -> Pair:
         """`Σ_over Π factors * S` as a product with α."""
@@ -71,6 +72,7 @@ class MatrixSolver:
         names = {d: i.axis for d, i in zip(declared, read.index, strict=True) if isinstance(i, Along)}
         text = " * ".join([*(show_expr(f, self.into.rec.scan) for f in factors), show_expr(read, self.into.rec.scan)])
         text = f"sum[{', '.join(over)}]({text})" if over else text
+        text = re.sub(r"'\d+", "", text)  # the axes' own names
         lowered = [self.into.lower(f) for f in factors]
         return self._read(read.name, bool(read.lags[0]), names, lowered, over, text)
 
@@ -85,7 +87,7 @@ class MatrixSolver:
     ) -> Pair:
         b, t = self.b, self.transition
         back = {n: a for a, n in names.items()}
-        held = self.held | set(t.rows) | {back.get(a, a) for a in over}
+        held = set(t.rows) | {back.get(a, a) for a in over}
         terms = []
         for drive in self.structure.drives:
             for term in drive.terms:
@@ -96,7 +98,8 @@ class MatrixSolver:
                 alpha = pairs.multiply(b, [*factors, pairs.rename(b, whole, names)], over)
                 alpha = Pair(*(b.spread(p, (self.row, self.col)) for p in alpha.parts))
                 passed = " * ".join(show_expr(g, self.into.rec.scan) for g in outside) or "1"
-                self.into.maps.append((f"{text} from {passed}", alpha, self.col))
+                if text:
+                    self.into.maps.append((f"{text} from {passed}", alpha, self.col))
                 through = [pairs.rename(b, self.into.lower(g), {**names, self.row: self.col}) for g in outside]
                 terms.append(pairs.multiply(b, [alpha, *through], (self.col,)))
         first = t.first()
@@ -109,7 +112,7 @@ class MatrixSolver:
 
     def final(self, state: str) -> Pair:
         """The state after the last step."""
-        trajectory = self.trajectory(state)
+        trajectory = self._read(state, False, {}, [], (), "")
         return Pair(*(self.b.last(self.b.spread(p, (self.row,)), self.row) for p in trajectory.parts))
 
 

@@ -49,11 +49,12 @@ def chained(rec: Recurrence) -> tuple[Recurrence, tuple[Structure, ...]]:
     return rec, tuple(replace(s, rec=rec) if isinstance(s, Affine) else s for s in found)
 
 
-def derive(rec: Recurrence, name: str, chunk: int | None = None) -> Parallel | Refusal:
+def derive(rec: Recurrence, name: str, chunk: int | None = None, maps: bool = False) -> Parallel | Refusal:
     """The parallel form of a name, or why there is none.
 
     `chunk` is the size of a chunk, 0 for the whole sequence at once; each form has its own default. A stage
     that the form itself cannot run is run by a scan if it can be; one at least must be run by the form.
+    With `maps` the matrix form also has its maps between steps (`Pass.maps`).
     """
     what = f"the {name} form"
     if len(rec.scan) > 1:
@@ -73,7 +74,7 @@ def derive(rec: Recurrence, name: str, chunk: int | None = None) -> Parallel | R
             return refusals[structure.stage.states[0]]
     while len(refusals) < len(found):
         try:
-            return _built(rec, work, name, chunk, [s for s in found if isinstance(s, Affine)], refusals)
+            return _built(rec, work, name, chunk, maps, [s for s in found if isinstance(s, Affine)], refusals)
         except _Failed as failure:
             (state, *_) = failure.structure.states
             names = ", ".join(failure.structure.states)
@@ -96,7 +97,13 @@ class _Failed(Exception):
 
 
 def _built(
-    rec: Recurrence, work: Recurrence, name: str, chunk: int, found: Sequence[Affine], refused: Mapping[str, Refusal]
+    rec: Recurrence,
+    work: Recurrence,
+    name: str,
+    chunk: int,
+    maps: bool,
+    found: Sequence[Affine],
+    refused: Mapping[str, Refusal],
 ) -> Parallel:
     makers: dict[str, SolverMaker] = {}
     routes = []
@@ -105,7 +112,10 @@ def _built(
         route = name if own else "scan"
         routes.append((structure.states, _ROUTE[route] if own or name == "scan" else f"{_ROUTE['scan']} in each chunk"))
         makers.update(dict.fromkeys(structure.states, partial(_make, _SOLVER[route], structure, chunk)))
-    plans = [ChunkPlanner(work, None, makers=makers, fresh=fresh) for fresh in ((False,) if chunk else (False, True))]
+    plans = [
+        ChunkPlanner(work, None, makers=makers, fresh=fresh, maps=maps)
+        for fresh in ((False,) if chunk else (False, True))
+    ]
     passes = [plan.plan().passes for plan in plans]
     return Parallel(name, rec, passes[0], chunk, tuple(routes), passes[-1] if len(passes) > 1 else ())
 

@@ -57,6 +57,7 @@ class PassBuilder:
             self._write(_kept_name(key), "kept", symbol, self._value(key), _kept_name(key))
         for expr, symbol in list(self.plan.contracted.get(self.number, {}).items()):
             self._write(symbol.name, "kept", symbol, self._in_step.lower(expr, symbol.name), symbol.name)
+        maps = self._maps()
         return Pass(
             self.directions,
             self.prologue.build(),
@@ -66,7 +67,12 @@ class PassBuilder:
             tuple(self.writes),
             tuple(carries),
             self.chunk,
+            maps,
         )
+
+    def _maps(self) -> tuple[Port, ...]:
+        """The maps between steps that were asked for."""
+        return ()
 
     def _asked(self) -> list[str]:
         """The names that later passes want kept."""
@@ -87,10 +93,16 @@ class PassBuilder:
             stack.extend(self._reads_here(self.rec.equation[name].expr))
         for stage in self.rec.stages:
             for name in stage.equations:
-                if name in needed and self.rec.table[name].varies:
+                if name not in needed or not self._whole(name):
+                    continue
+                if self.rec.table[name].varies:
                     self._value((name, self.plan.now))
-                elif name in needed:
+                else:
                     self._fixed_value(name)
+
+    def _whole(self, name: str) -> bool:
+        """Whether a name is computed even if nothing reads all of it."""
+        return True
 
     def _reads_here(self, expr: Expr) -> list[str]:
         """The names that an expression reads at the same step, but for what an earlier pass reduces."""

@@ -14,7 +14,7 @@ from recc.forms.vjp import vjp
 from recc.layout import LANE
 from recc.recurrence import Recurrence
 
-Role = Literal["argument", "carry", "kept", "prologue", "clock", "output"]
+Role = Literal["argument", "carry", "kept", "prologue", "clock", "output", "map"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,9 @@ class Pass:
     chunk of consecutive ones: inputs, kept values and outputs have that axis first, in the order in which
     the pass runs; carries are as they were before the chunk and as they are after it. Such a Block runs
     for chunks of any size.
+
+    `maps` are outputs of the step Block that nothing else of the form needs: maps between all steps, with
+    the axes of the read's step and the drive's step first. They are there only where they were asked for.
     """
 
     directions: tuple[int, ...]
@@ -75,6 +78,7 @@ class Pass:
     writes: tuple[Port, ...]
     carries: tuple[Carry, ...]
     chunk: str = ""
+    maps: tuple[Port, ...] = ()
 
     @cached_property
     def step_vjp(self) -> Block:

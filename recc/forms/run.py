@@ -59,6 +59,7 @@ class Item:
     evaluate: Evaluate = interpret
     outputs: dict[str, Array] = field(default_factory=dict, init=False)
     final: dict[str, Array] = field(default_factory=dict, init=False)
+    maps: dict[str, Array] = field(default_factory=dict, init=False)
     _kept: dict[str, Array] = field(default_factory=dict, init=False)
     _tape: list[list[dict[str, Array]]] = field(default_factory=list, init=False)
 
@@ -84,10 +85,18 @@ class Item:
                 for port in loop.writes:
                     if port.role != "carry":
                         _add(self._written(port), port, found[port.value], loop.step.output[port.value].axes, at)
+                self._map(loop, found)
                 carries = {(p.name, p.part): found[p.value] for p in loop.writes if p.role == "carry"}
             self._tape.append(tape)
             for carry in (c for c in loop.carries if c.slot):
                 self.final[carry.name] = self._outside(loop, carry, carries)
+
+    def _map(self, loop: Pass, found: Mapping[str, Array]) -> None:
+        """Keeps the maps between steps, in the order of time: real parts first, then imaginary ones added."""
+        for port in loop.maps:
+            value = _order(found[port.value], loop.step.output[port.value].axes, port.axes)
+            value = value[::-1, ::-1] if loop.directions[0] == -1 else value
+            self.maps[port.name] = self.maps[port.name] + 1j * value if port.part else value
 
     def backward(
         self, d_outputs: Mapping[str, Array], d_final: Mapping[str, Array]

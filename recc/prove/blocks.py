@@ -178,7 +178,7 @@ def _cumulate(run: _Run, op: Cumulate) -> Array:
     array = np.moveaxis(run.env[op.arg.name], op.arg.axes.index(op.axis), 0)
     result = np.empty(array.shape, object)
     places = range(len(array))[::-1] if op.reverse else range(len(array))
-    neutral = run.space.zero if op.fn == "sum" else run.space.one
+    neutral = arrays.full(array.shape[1:], run.space.zero if op.fn == "sum" else run.space.one)
     so_far: Any = neutral
     stretch = -1
     for x in places:

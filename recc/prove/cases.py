@@ -18,13 +18,14 @@ from recc.prove.functions import imaginary_part, real_part
 from recc.prove.ring import Bound, Exact, Space
 from recc.recurrence import Domain, Dtype, Kind, Recurrence
 
+_ANY = Domain()
 #: Bits of the numerators of random points: each coordinate is one of 2**64 values.
 BITS = 64
 
 
 @dataclass(frozen=True)
 class Case:
-    """One choice of sizes. `sizes` by the axis that gives each, `steps` along each scan axis, `chunks` sizes of chunks."""
+    """One choice of sizes: those of axes by the axis that gives each, of scan axes (`steps`), and of chunks."""
 
     sizes: tuple[tuple[str, int], ...]
     steps: tuple[int, ...]
@@ -101,14 +102,14 @@ class Maker:
         if state:
             for slot in rec.slots:
                 index = self.sizes.get(rec.table[slot.symbol].indexes or "", 1)
-                initial[slot.name] = self.tensor(f"{slot.name}₀", self.shape(slot.axes), slot.dtype, Domain(), index)
+                initial[slot.name] = self.tensor(f"{slot.name}₀", self.shape(slot.axes), slot.dtype, _ANY, index)
         return Given(self.space, case, found, initial, 2 if state and rec.clock else 0, {}, self.domains)
 
     def shape(self, axes: tuple[str, ...]) -> tuple[int, ...]:
         """The sizes of some axes."""
         return tuple(self.sizes[a] for a in axes)
 
-    def tensor(self, name: str, shape: tuple[int, ...], dtype: Dtype, domain: Domain = Domain(), size: int = 1) -> Array:
+    def tensor(self, name: str, shape: tuple[int, ...], dtype: Dtype, domain: Domain = _ANY, size: int = 1) -> Array:
         """A tensor of unknowns or random numbers; integers are indices below `size`, chosen once for all."""
         parts = ("re", "im") if dtype == "complex" else ("",)
         result = np.empty((*shape, 2) if dtype == "complex" else shape, object)

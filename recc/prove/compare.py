@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import mpmath
@@ -32,7 +31,7 @@ class Comparison:
     points. `undefined`: the step loop gives NaN. `degree` and `products` are the largest of any bound.
     """
 
-    domains: Mapping[int, Domain]
+    domains: dict[int, Domain]
     same: int = 0
     alike: int = 0
     undefined: int = 0
@@ -61,7 +60,6 @@ class Comparison:
         self.alike += 1
         if not self.examples:
             self.examples.append(place)
-
 
     def failure(self, atoms: int) -> float:
         """A bound on the probability that two different functions passed as the same at one random point.

@@ -164,7 +164,7 @@ def _rational_root(value: Fraction) -> Fraction | None:
 
 @_by_cases
 def sigmoid(x: Exact) -> Exact:
-    """An atom with `sigmoid(-x) = 1 - sigmoid(x)`."""
+    """The logistic function: an atom, where one of x and -x is taken for both."""
     if x.extreme is not None:
         return x.space.number(1.0 if x.extreme > 0 else 0.0 if x.extreme < 0 else math.nan)
     if not x.terms:

@@ -351,7 +351,11 @@ class Exact:
         from recc.prove.decide import clear, sign
 
         space = self.space
-        bound = None if self.bound is None else Bound(self.bound.below, self.bound.above, self.bound.count, self.bound.rational)
+        bound = (
+            None
+            if self.bound is None
+            else Bound(self.bound.below, self.bound.above, self.bound.count, self.bound.rational)
+        )
         number, factor = clear(self)
         if not number.terms:
             return space.number(math.inf)

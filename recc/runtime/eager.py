@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -72,8 +73,9 @@ class Eager:
     def _run(
         self, call: Call, arguments: Mapping[str, torch.Tensor], initial: Mapping[str, torch.Tensor]
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        shapes = {n: tuple(v.shape) for n, v in arguments.items()}
-        states = {n: tuple(v.shape) for n, v in initial.items()}
+        # `index` makes plain numbers of the symbols by which a tracer may stand for sizes.
+        shapes = {n: tuple(map(index, v.shape)) for n, v in arguments.items()}
+        states = {n: tuple(map(index, v.shape)) for n, v in initial.items()}
         layout = lay_out(self.rec, shapes, states, call.offsets, call.steps, lane=False)
         key = self._ready(tuple(layout.sizes.items()), layout.lengths, bool(initial))
         given = [*arguments.values(), *initial.values()]

@@ -139,6 +139,20 @@ class Op:
         outputs, finals = _run_reference(self.recurrence, call, offsets, dtype)
         return self._results(call, outputs, finals, output_final_state)
 
+    def matrix(self, *args: Any, cu_seqlens: Any = None, steps: int | None = None, **kwargs: Any) -> dict[str, Any]:
+        """The maps between steps that a linear recurrence is: what each read takes from each step's drive.
+
+        Law: a read `sum[i](q[t] * S[t])` from the drive `v[s]` is `sum over s of map[t, s] * v[s]`, plus what
+        the initial state gives; a map is exactly zero where s comes after t and between packed sequences.
+        Gives for each pair, as text, an array `[B, T, T, *batch, *axes]` in float64, NumPy's as in
+        `reference`. Raises `Unsupported` with the reason if the program has no matrix form.
+        """
+        from recc.runtime.maps import maps
+
+        kwargs = {n: _plain(v) for n, v in kwargs.items()}
+        call = bind(self.recurrence, tuple(_plain(a) for a in args), kwargs, None, _offset_list(cu_seqlens), steps)
+        return maps(self.recurrence, call)
+
     def check_inputs(self, *args: Any, **kwargs: Any) -> None:
         """Verifies that arguments are inside their declared domains. Raises `UsageError` at the first that is not."""
         from recc.runtime.domains import check_domain

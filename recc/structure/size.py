@@ -107,11 +107,14 @@ class Sizes:
                 continue
             rest = terms[:place] + terms[place + 1 :]
             for arg in self._maximum_of(term):
-                added = list(_summands(arg, -1))
-                left = [t for t in rest if (t[0], -t[1]) not in added]
-                other = [t for t in added if (t[0], -t[1]) not in rest]
+                left = list(rest)
+                for part, side in _summands(arg, -1):
+                    if (part, -side) in left:
+                        left.remove((part, -side))
+                    else:
+                        left.append((part, side))
                 bound = Size(0, 0)
-                for part, side in (*left, *other):
+                for part, side in left:
                     bound = _add(bound, self.of(part) if side > 0 else _neg(self.of(part)))
                 if bound.high < found.high:
                     found = replace(found, high=bound.high, high_open=bound.high_open)

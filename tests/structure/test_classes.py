@@ -102,7 +102,7 @@ GROUPS: dict[str, tuple[str, list[str]]] = {
             "S[t] = S[t-1] + sum[l]((q[t] * k[t, l] + k[t] * q[t, l]) * S[t-1, l, j]) + k[t] * v[t]",
         ],
     ),
-    "dense along i, j, from both sides, varying in time, real": (
+    "dense along i, j, from both sides as a sum, varying in time, real": (
         MATRIX,
         ["S[t] = S[t-1] - k[t] * sum[i](k[t] * S[t-1]) - p[t] * sum[j](p[t] * S[t-1]) + k[t] * v[t]"],
     ),
@@ -134,7 +134,7 @@ GROUPS: dict[str, tuple[str, list[str]]] = {
         "recurrence r(i, j = i)\n input x[i], p[i] int(i)\n state S[i, j]\n output y[t] = S[t] + 0 * (x[t] + p[t])\n",
         ["S[t] = 0.5 * S[t-1, j, i] + x[t]"],
     ),
-    "permuted or gathered, varying in time, real": (
+    "permuted or gathered, from the left, varying in time, real": (
         "recurrence r(i, j = i)\n input x[i], p[i] int(i)\n state S[i, j]\n output y[t] = S[t] + 0 * (x[t] + p[t])\n",
         ["S[t] = 0.5 * S[t-1, p[t], j] + x[t]", "w[t] = S[t-1] / 2\n S[t] = w[t, p[t], j] + x[t]"],
     ),
@@ -145,7 +145,7 @@ GROUPS: dict[str, tuple[str, list[str]]] = {
             "h[t] = h[t-1, n-1] + u * (sum[m](w[m] * h[t-1, m]) + x[t])",
         ],
     ),
-    "shifted diagonals (in place, x-1, x+1), constant, real": (
+    "shifted diagonals (in place, x-1, x+1), circulant along x, constant, real": (
         SPACE.format(edge=" wrap"),
         [
             "h[t] = a * h[t-1, x-1, c] + h[t-1] + b * h[t-1, x+1, c] + u[t]",
@@ -314,5 +314,5 @@ recurrence r(d)
     h[t] = where(done[t], 0, where(live[t], a[t] * h[t-1], 0)) + x[t]
     output y[t] = h[t]
 """)
-    assert [show_expr(c) for c in found.resets] == ["done[t]"]
+    assert [show_expr(c) for c in found.resets] == ["done[t]", "not live[t]"]
     assert str(found.size) == "in [0, 1)"

@@ -75,8 +75,8 @@ TABLE: dict[str, dict[str, str]] = {
     },
     "mlstm": {
         "m": "max-plus, scalar, varying in time, real, coefficient in (-inf, 0]",
-        "C": "scalar, varying in time, real, coefficient in (0, inf)",
-        "z": "scalar, varying in time, real, coefficient in (0, inf)",
+        "C": "scalar, varying in time, real, coefficient in (0, 1]",
+        "z": "scalar, varying in time, real, coefficient in (0, 1]",
     },
     "resettable_s5": {
         "h": "diagonal over n, varying in time, complex, coefficient modulus in [0, 1), with resets",
@@ -101,8 +101,8 @@ TABLE: dict[str, dict[str, str]] = {
     },
     "slstm": {
         "m": "max-plus, diagonal over d, varying in time, real",
-        "c": "diagonal over d, varying in time, real, coefficient in (0, inf)",
-        "n": "diagonal over d, varying in time, real, coefficient in (0, inf)",
+        "c": "diagonal over d, varying in time, real, coefficient in (0, 1]",
+        "n": "diagonal over d, varying in time, real, coefficient in (0, 1]",
     },
     "ssd": {
         "h": "scalar, varying in time, real, coefficient in (0, 1)",

@@ -1,0 +1,124 @@
+"""The work of a scan: steps one by one, or in blocks that run side by side.
+
+Blocks of L steps each run from a state of zero and multiply up their transitions; the states between blocks
+obey the same recurrence, L times shorter; then each step gets what the state before its block adds. That is
+about twice the work of the steps for products of transitions that cost no more than a step, and a depth of
+L for each level instead of one for each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+#: Steps up to which nothing is cut into blocks, and steps of a block of few and of many elements, and of matrices.
+_SHORT, _SMALL, _LARGE, _MATRIX = 16, 8, 32, 16
+
+#: Multiplications that cost about as much as starting an operation: what blocks of matrices are to save.
+_START = 1 << 17
+
+#: Launches, and passes over memory, of one application of a transition in each algebra.
+_PASSES = {"ring": (1, 1), "max-plus": (2, 2), "min-plus": (2, 2), "log-sum-exp": (10, 12)}
+
+#: Launches, elements read and written, scalar operations, multiply-adds, matrices: the fields of a `Kernel`.
+Row = tuple[float, float, float, float, float, float]
+
+
+def scan_work(
+    size: int,
+    entries: Sequence[tuple[int, int]],
+    components: int,
+    width: float,
+    each: float,
+    rows: int,
+    varies: bool,
+    algebra: str,
+    wide: int,
+) -> tuple[list[Row], float]:
+    """The kernels of a scan, and how many of them follow one another.
+
+    Args:
+        size: the steps.
+        entries: the pairs of components that have a transition.
+        components: how many there are.
+        width: elements of a component at one step.
+        each: elements of a transition at one step.
+        rows: the size of a matrix transition, 0 for an elementwise one.
+        varies: whether transitions vary from step to step.
+        algebra: a name of `recc.forms.block.Algebra`.
+        wide: elements of a step from which on it is run alone.
+    """
+    return _Work(entries, components, width, each, rows, varies, algebra, wide).run(size)
+
+
+class _Work:
+    def __init__(
+        self,
+        entries: Sequence[tuple[int, int]],
+        components: int,
+        width: float,
+        each: float,
+        rows: int,
+        varies: bool,
+        algebra: str,
+        wide: int,
+    ):
+        self.count = len(entries)
+        self.composed = sum(i == k for _, i in entries for k, _ in entries)
+        self.components = components
+        self.width, self.each, self.rows = width, each, rows
+        self.varies = varies
+        self.launches, self.passes = _PASSES[algebra]
+        self.ring = algebra == "ring"
+        self.wide = wide
+
+    def run(self, size: int) -> tuple[list[Row], float]:
+        length = self._length(size)
+        if not length or length >= size:
+            return [*self._apply(size, 1), self._stack(size)], size
+        count, rest = divmod(size, length)
+        blocks = float(count)
+        found = [*self._apply(length - 1, blocks), *self._compose(length - 1, blocks if self.varies else 1.0)]
+        inner, depth = self.run(count)
+        found += inner
+        found += [*self._apply(length, blocks), self._stack(count * length)]
+        if rest:
+            found += [*self._apply(rest, 1), self._stack(size)]
+        return found, depth + 2 * length + rest
+
+    def _length(self, size: int) -> int:
+        """Steps of a block, 0 for none."""
+        if size <= _SHORT:
+            return 0
+        if not self.rows:
+            if self.width >= self.wide:
+                return 0
+            return _LARGE if self.width * size > 1 << 18 else _SMALL
+        products = self.count * (self.each if self.varies else 1.0) * self.rows
+        state = self.components * self.width * self.rows
+        return _MATRIX if products + 2 * state + _START * 4 / 8 < state + 2 * _START else 0
+
+    def _apply(self, times: float, blocks: float) -> list[Row]:
+        """A transition applied to a state, in so many blocks at once."""
+        return [self._kernel(times * self.count, self.width * blocks, self.each * (blocks if self.varies else 1.0))]
+
+    def _compose(self, times: float, blocks: float) -> list[Row]:
+        """A transition after another."""
+        return [self._kernel(times * self.composed, self.each * blocks, self.each * blocks)]
+
+    def _kernel(self, times: float, state: float, transition: float) -> Row:
+        if not self.rows:
+            moved = times * (self.passes + 1) * state
+            return (times * self.launches, moved + times * transition, times * self.passes * state, 2 * moved, 0, 0)
+        products = times * state * self.rows
+        matrices = times * max(1.0, transition / self.rows**2)
+        if self.ring:
+            return (2 * times, times * (2 * state + transition), 2 * times * state, 0, products, matrices)
+        passes = self.passes * products
+        return (times * (self.launches + 1), passes, passes, 2 * passes, 0, 0)
+
+    def _stack(self, steps: int) -> Row:
+        moved = steps * self.width * self.components
+        return (2.0 * self.components, moved, moved, 0, 0, 0)
+
+
+__all__ = ["Row", "scan_work"]
