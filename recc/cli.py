@@ -97,10 +97,16 @@ def _explain(command: argparse.ArgumentParser) -> None:
     def act(options: argparse.Namespace) -> None:
         from recc.commands.programs import explain
 
-        explain(options.file, options.name, options.backend, options.form)
+        explain(options)
 
     _file(command)
     _compiled(command)
+    _sizes(command)
+    command.add_argument("--steps", type=_positive, default=2048, help="T, which costs are told for (default: 2048)")
+    command.add_argument("--batch", type=_positive, default=8, help="sequences times heads (default: 8)")
+    command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    command.add_argument("--html", type=Path, metavar="PAGE", help="write one page with pictures to this file")
+    command.add_argument("--latex", action="store_true", help="print the equations as LaTeX")
     command.set_defaults(command=act)
 
 

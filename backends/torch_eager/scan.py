@@ -155,11 +155,11 @@ def scan_matrix(
 
 
 #: Elements of a step from which on one operation for it alone is well spent, by the kind of device.
-_WIDE = {"cpu": 1 << 14}
+_WIDE = {"cpu": 1 << 12}
 _WIDE_ELSEWHERE = 1 << 20
 
-#: Steps of a block: many are fewer operations, few are less to do between blocks.
-_BLOCK, _SMALL_BLOCK = 32, 8
+#: Steps of a block: more are less to do between blocks, fewer are fewer operations.
+_BLOCK = 16
 
 #: Steps that are run one by one rather than in blocks.
 _SHORT = 16
@@ -170,7 +170,7 @@ def _elementwise_block(a: Map, b: State, dim: int, size: int) -> int:
     width = b[0].numel() // max(1, b[0].shape[dim])
     if size <= _SHORT or width >= _WIDE.get(b[0].device.type, _WIDE_ELSEWHERE):
         return 0
-    return _BLOCK if width * size > 1 << 18 else _SMALL_BLOCK
+    return _BLOCK
 
 
 def _matrix_block(a: Map, b: State, dim: int, size: int) -> int:
@@ -183,8 +183,8 @@ def _matrix_block(a: Map, b: State, dim: int, size: int) -> int:
     state = sum(x.numel() // max(1, x.shape[dim]) for x in b) * m.shape[-1]
     # In units of one multiplication: about what starting an operation costs.
     start = 1 << (17 if m.device.type == "cpu" else 24)
-    blocked = products + 2 * state + start * 4 // _SMALL_BLOCK
-    return _SMALL_BLOCK * 2 if blocked < state + 2 * start else 0
+    blocked = products + 2 * state + start * 8 // _BLOCK
+    return _BLOCK if blocked < state + 2 * start else 0
 
 
 class _Run(NamedTuple):

@@ -46,16 +46,16 @@ def measure(op: Any, shapes: Shapes, seconds: float) -> Figures:
 
     def forward() -> list[Tensor]:
         with torch.no_grad():
-            return _several(op(**arguments))
+            return several(op(**arguments))
 
     outputs = forward()
     runs: dict[str, Run] = {"forward": forward}
     moved = {"forward": _bytes([*arguments.values(), *outputs])}
-    both = _both(op, leaves, smooth, outputs)
-    if both is not None:
+    way = both(op, leaves, smooth, outputs)
+    if way is not None:
         # Inputs are read in both directions; outputs and gradients of inputs are written, gradients of outputs read.
         moved[_BOTH] = 2 * _bytes(arguments.values()) + 2 * _bytes(outputs) + _bytes(smooth)
-        runs[_BOTH] = both
+        runs[_BOTH] = way
     yardsticks = {f"torch.add, {name}": _add_moving(count) for name, count in moved.items()}
     times = race({**runs, **yardsticks}, seconds)
     times[_REFERENCE] = race({_REFERENCE: lambda: op.reference(**few)}, 0.0, 1)[_REFERENCE]
@@ -74,12 +74,16 @@ def table(rec: Recurrence, shapes: Shapes, figures: Figures) -> Table:
         title = f"{name} (T {_times(ran.steps)})" if name == _REFERENCE else name
         ratio = figures.ratio(name) if name in figures.moved else None
         rows.append((title, timing.median * 1e3, timing.least * 1e3, rate, size, speed, ratio))
-    axes = [f"{a.upper()} {n}" for a, n in shapes.sizes.items()]
-    heads = [f"H {n}" for n in shapes.heads]
-    shown = ", ".join([f"B {shapes.batch}", f"T {_times(shapes.steps)}", *heads, *axes, "float32"])
     columns = ("", "median ms", "least ms", "tokens/s", "MiB moved", "GB/s", "× torch.add")
     note = "MiB moved: arguments, outputs and gradients, each once in each direction that needs it"
-    return Table(f"{rec.name} · {shown}", columns, tuple(rows), (note,))
+    return Table(f"{rec.name} · {shown(shapes)}", columns, tuple(rows), (note,))
+
+
+def shown(shapes: Shapes) -> str:
+    """The sizes of a run."""
+    axes = [f"{a.upper()} {n}" for a, n in shapes.sizes.items()]
+    heads = [f"H {n}" for n in shapes.heads]
+    return ", ".join([f"B {shapes.batch}", f"T {_times(shapes.steps)}", *heads, *axes, "float32"])
 
 
 def summary(rec: Recurrence, shapes: Shapes, figures: Figures) -> tuple[Cell, ...]:
@@ -97,21 +101,22 @@ def _add_moving(count: int) -> Run:
     return lambda: torch.add(a, b)
 
 
-def _both(op: Any, leaves: Mapping[str, Tensor], smooth: list[Tensor], outputs: list[Tensor]) -> Run | None:
+def both(op: Any, leaves: Mapping[str, Tensor], smooth: list[Tensor], outputs: list[Tensor]) -> Run | None:
     """A run in both directions; `None` for a program that has no gradient."""
-    live = [i for i, o in enumerate(_several(op(**leaves))) if o.requires_grad]
+    live = [i for i, o in enumerate(several(op(**leaves))) if o.requires_grad]
     if not live:
         return None
     weights = [torch.ones_like(outputs[i]) for i in live]
 
     def go() -> object:
-        found = _several(op(**leaves))
+        found = several(op(**leaves))
         return torch.autograd.grad([found[i] for i in live], smooth, weights, allow_unused=True)
 
     return go
 
 
-def _several(result: Any) -> list[Tensor]:
+def several(result: Any) -> list[Tensor]:
+    """The outputs of a call as a list."""
     return list(result) if isinstance(result, tuple) else [result]
 
 
@@ -123,4 +128,4 @@ def _times(steps: tuple[int, ...]) -> str:
     return " × ".join(map(str, steps))
 
 
-__all__ = ["Figures", "measure", "summary", "table"]
+__all__ = ["Figures", "both", "measure", "several", "shown", "summary", "table"]

@@ -99,10 +99,17 @@ def _directions(stages: Sequence[Stage]) -> str:
     return " in both directions" if both else " from right to left" if -1 in found else ""
 
 
-def explain(file: str, name: str | None, backend: str, form: str) -> None:
-    """Print what the compiler found in a program and what it can do with it."""
-    op, _ = compiled(file, name, backend, form)
-    print(op.explain())
+def explain(options: argparse.Namespace) -> None:
+    """Print what the compiler found in a program and what it can do with it, or write it as a page."""
+    op, rec = compiled(options.file, options.name, options.backend, options.form)
+    sizes = parse_sizes(options.size)
+    _own_axes(rec, sizes)
+    explanation = op.explain(sizes, options.steps, options.batch, options.device)
+    if options.html is not None:
+        write(options.html, explanation.html(), "--html")
+        print(options.html)
+    else:
+        print(explanation.latex() if options.latex else explanation)
 
 
 def emit(options: argparse.Namespace) -> None:
@@ -118,14 +125,19 @@ def emit(options: argparse.Namespace) -> None:
 
 def source(op: Any, rec: Recurrence, sizes: Mapping[str, int], dtype: str) -> str:
     """The emitted text of a program for some sizes of its axes."""
-    own = [a.name for a in rec.axes if a.name == a.size_of]
-    for name in sizes:
-        if name not in own:
-            raise UsageError("--size", f"one of {', '.join(own) or 'no axes'}", name)
+    _own_axes(rec, sizes)
     if dtype not in _DTYPES:
         raise UsageError("--dtype", f"one of {', '.join(_DTYPES)}", dtype)
     kernels: Mapping[str, str] = op.emit(sizes, dtype)
     return "\n".join(kernels.values())
+
+
+def _own_axes(rec: Recurrence, sizes: Mapping[str, int]) -> None:
+    """Raises `UsageError` for a size of an axis that has none of its own."""
+    own = [a.name for a in rec.axes if a.name == a.size_of]
+    for name in sizes:
+        if name not in own:
+            raise UsageError("--size", f"one of {', '.join(own) or 'no axes'}", name)
 
 
 def parse_sizes(given: Sequence[str]) -> dict[str, int]:
@@ -139,13 +151,13 @@ def parse_sizes(given: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def write(path: Path, text: str) -> None:
-    """Write a text. Raises `UsageError` if that cannot be done."""
+def write(path: Path, text: str, option: str = "--out") -> None:
+    """Write a text. Raises `UsageError` about an option if that cannot be done."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError("--out", "a place that can be written", f"{path}: {error.strerror}") from None
+        raise UsageError(option, "a place that can be written", f"{path}: {error.strerror}") from None
 
 
 def show_zoo(name: str | None) -> None:

@@ -31,11 +31,12 @@ class Equations:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells. `heads` are shown on the page, a terminal has columns only. `code` are columns of code."""
+    """Rows of cells. `code` are columns of code; a terminal shows `heads` if the table is `headed`."""
 
     heads: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     code: tuple[int, ...] = ()
+    headed: bool = False
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class Figures:
         name = output.name
         if source is None:
             title = f"The map to {name}"
-            reason = f"no input enters `{name}` linearly through a state, so there is no matrix that does what it does."
+            reason = f"no input reaches `{name}` linearly through a state, so no one matrix leads from steps to steps."
 
             def nothing() -> str:
                 raise NoPicture(reason)
@@ -114,7 +114,8 @@ class Figures:
             )
 
         also = f" It is linear in {', '.join(f'`{n}`' for n in others)} too." if others else ""
-        caption = f"How much one unit more of `{source}` moves `{name}`, the first element of both{_what(plane, constant)}.{also}"
+        moved = f"How much one unit more of `{source}` moves `{name}`, the first element of both"
+        caption = f"{moved}{_what(plane, constant)}.{also}"
         return Figure(title, caption + _drawn(self.rec), draw)
 
     def _source(self, output: Symbol) -> tuple[str | None, list[str]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from recc.explain.costs import Setting
 from recc.explain.document import Equations, Section
 from recc.explain.html import fragment, page
 from recc.explain.printers import equations_latex
@@ -21,15 +22,17 @@ class Explanation:
     """A program explained: its update, stages and structure, the equations of its forms, its adjoint.
 
     `print()` it in a terminal, show it in a notebook, or `save("page.html")` for a page with pictures on
-    sample data. `latex()` gives every equation as an `align*` block.
+    sample data. `latex()` gives every equation as an `align*` block. `setting` has the sizes that costs are
+    told for.
     """
 
     rec: Recurrence
+    setting: Setting = field(default_factory=Setting)
 
     @cached_property
     def sections(self) -> tuple[Section, ...]:
         """What it is made of, for other renderers."""
-        return sections(self.rec)
+        return sections(self.rec, self.setting)
 
     @property
     def title(self) -> str:

@@ -11,6 +11,7 @@ from recc.errors import Refusal
 from recc.explain.adjoint import Adjoint
 from recc.explain.chunk import chunk_equations, logarithm
 from recc.explain.combine import Groups, combine_equations
+from recc.explain.costs import Setting, cost_blocks
 from recc.explain.document import Block, Cell, Equations, Excerpt, Item, Listing, Paragraph, Section, Table
 from recc.explain.figures import Figures
 from recc.explain.kernel import kernel_equations
@@ -53,7 +54,7 @@ class Found:
         return Maths(self.rec)
 
 
-def sections(rec: Recurrence) -> tuple[Section, ...]:
+def sections(rec: Recurrence, setting: Setting) -> tuple[Section, ...]:
     """All sections of a program's explanation; those with nothing to say are left out."""
     found = Found(rec)
     figures = Figures(rec, found.structures, found.cuts, [x for _, x in found.affine if x is not None])
@@ -69,6 +70,7 @@ def sections(rec: Recurrence) -> tuple[Section, ...]:
         Section("adjoint", tuple(_adjoint(found))),
         Section("pictures", tuple(figures.samples()), on_page=True),
         Section("forms", tuple(_forms(found))),
+        Section("costs", tuple(cost_blocks(rec, setting))),
         Section("blocks", tuple(_blocks(rec)), on_page=True),
     )
     return tuple(s for s in made if s.blocks)

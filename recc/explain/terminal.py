@@ -70,7 +70,7 @@ def _excerpt(block: Excerpt, indent: str) -> Iterator[str]:
 
 
 def _table(table: Table, indent: str) -> Iterator[str]:
-    rows = [[cell_text(c) for c in row] for row in table.rows]
+    rows = [[cell_text(c) for c in row] for row in ((table.heads, *table.rows) if table.headed else table.rows)]
     widths = [max((len(row[k]) for row in rows), default=0) for k in range(len(table.heads) - 1)]
     for row in rows:
         cells = [f"{c:<{w}}" for c, w in zip(row, widths, strict=False)]

@@ -17,17 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from math import prod
 
 from recc.forms.block import Block, Contract, Map, Matrix
 from recc.forms.device import Device, device_named
 from recc.forms.distribute import Phase, distribute
-from recc.forms.passes import Parallel, Pass, Sequential, free_axes
+from recc.forms.passes import Parallel, Pass, Port, Sequential, free_axes
 from recc.forms.work import WEIGHT, Held, Kernel, Walk
 
 _BYTES = 4  # of a float32
-#: What a gradient costs a compiled loop for each operation of its Block: one recomputed forward run is in it.
+#: Steps between two checkpoints of a compiled backward run.
 _SEGMENT = 128
 
 
@@ -103,7 +102,7 @@ class _Tally:
 
     device: Device
     backward: bool
-    sums: Kernel = field(default_factory=lambda: Kernel(0.0))
+    sums: list[float] = field(default_factory=lambda: [0.0] * len(Kernel._fields))
     seconds: float = 0.0
     depth: float = 0.0
     held: float = 0.0
@@ -114,13 +113,21 @@ class _Tally:
         d = self.device
         start = d.launch_back if back else d.launch
         for k in kernels:
-            read, written = k.read * _BYTES, k.written * _BYTES
-            each = written / max(1.0, k.launches)
-            seconds = k.launches * start + k.scalars / d.scalars + k.products / d.products + k.matrices * d.matrix
-            seconds += k.solved / d.solves + k.transformed / d.transforms
-            seconds += read / d.bandwidth + written / (d.fresh if each >= d.large else d.bandwidth)
+            launches, read, written, scalars, products, matrices, solved, transformed = k
+            new = written * _BYTES >= d.large * max(1.0, launches)
+            seconds = launches * start + scalars / d.scalars + (read * _BYTES) / d.bandwidth
+            seconds += written * _BYTES / (d.fresh if new else d.bandwidth)
+            if products or matrices or solved or transformed:
+                seconds += products / d.products + matrices * d.matrix + solved / d.solves + transformed / d.transforms
             self.seconds += seconds * trips
-            self.sums = Kernel(*(a + b * trips for a, b in zip(self.sums, k, strict=True)))
+            self.count(k, trips)
+
+    def count(self, kernel: Kernel, trips: float = 1.0) -> None:
+        """Counts a kernel without its time."""
+        sums = self.sums
+        for i, x in enumerate(kernel):
+            if x:
+                sums[i] += x * trips
 
     def hold(self, elements: float, trips: float = 1.0) -> None:
         """Elements that are there until the run ends (for gradients), or until the phase does."""
@@ -131,27 +138,23 @@ class _Tally:
 
     def cost(self, quadratic: bool) -> Cost:
         """The sums as a cost."""
-        s = self.sums
+        s = Kernel(*self.sums)
         products = s.products + s.solved
         moved = (s.read + s.written) * _BYTES
         memory = (self.held + self.most) * _BYTES
-        return Cost(
-            products, s.scalars + s.transformed, moved, memory, self.depth, s.launches, quadratic, self.seconds
-        )
+        return Cost(products, s.scalars + s.transformed, moved, memory, self.depth, s.launches, quadratic, self.seconds)
 
 
-def _pass(
-    tally: _Tally, loop: Pass, sizes: Mapping[str, int], extents: Sequence[int], batch: int, chunk: int
-) -> None:
+def _pass(tally: _Tally, loop: Pass, sizes: Mapping[str, int], extents: Sequence[int], batch: int, chunk: int) -> None:
     """One pass in torch operations: its prologue, then its phases for each stretch of equal chunks."""
-    fixed = _walk(tally, loop.prologue, sizes, 1, {p.value: Held(_axes(loop.prologue, p.value), False, None, True) for p in loop.parameters})
+    parameters = {p.value: Held(_axes(loop.prologue, p.value), False, None, True) for p in loop.parameters}
+    _walk(tally, loop.prologue, sizes, 1, parameters)
     if len(extents) > 1:
         trips = prod(extents)
         inputs = {p.value: Held(_axes(loop.step, p.value), p.role != "prologue", None, True) for p in loop.reads}
         _walk(tally, loop.step, sizes, batch, inputs, trips)
         tally.add([Kernel(6.0 * len(loop.reads))], trips)
         return
-    del fixed
     (steps,) = extents
     phases = _phases(loop)
     for count, size in _stretches(steps, chunk if loop.chunk else 1):
@@ -166,9 +169,19 @@ def _stretches(steps: int, chunk: int) -> list[tuple[int, int]]:
     return [(steps // size, size), *rest]
 
 
-@lru_cache(maxsize=256)
-def _cached_phases(key: int, keep: _Identity) -> tuple[Phase, ...]:
-    return distribute(keep.loop, sink=bool(keep.loop.chunk))
+#: The phases of passes that have been looked at, with the passes, so that no other takes their place.
+_PHASES: dict[int, tuple[Pass, tuple[Phase, ...]]] = {}
+_MOST_PHASES = 512
+
+
+def _phases(loop: Pass) -> tuple[Phase, ...]:
+    """The phases of a pass along one scan axis, worked out once."""
+    found = _PHASES.get(id(loop))
+    if found is None:
+        if len(_PHASES) >= _MOST_PHASES:
+            _PHASES.clear()
+        found = _PHASES[id(loop)] = (loop, distribute(loop, sink=bool(loop.chunk)))
+    return found[1]
 
 
 def _stretch(
@@ -216,14 +229,14 @@ def _walk(
     uses: dict[str, int] = {}
     for piece in walk.pieces():
         tally.add(piece.forward, trips)
-        after[piece.op.out.name] = piece.depth + max((after.get(v.name, 0.0) for v in piece.op.operands), default=0.0)
+        after[piece.name] = piece.depth + max([after.get(n, 0.0) for n in piece.operands], default=0.0)
         made += piece.made
         if tally.backward:
             tally.add(piece.backward, trips, back=True)
-            for v in piece.op.operands:
-                held = walk.held[v.name]
-                uses[v.name] = uses.get(v.name, 0) + 1
-                if uses[v.name] > 1 and held.grad:  # gradients of one value from several uses are added up
+            for name in piece.operands:
+                held = walk.held[name]
+                uses[name] = uses.get(name, 0) + 1
+                if uses[name] > 1 and held.grad:  # gradients of one value from several uses are added up
                     n = walk.count(held)
                     tally.add([Kernel(1.0, 2 * n, n, n)], trips, back=True)
     tally.hold(made, trips)
@@ -265,18 +278,20 @@ def _compiled(tally: _Tally, form: Sequential, sizes: Mapping[str, int], steps: 
         for block, times in blocks:
             products, scalars = _step_work(block, sizes)
             work += times * steps * batch * ((products + scalars) / d.kernel + len(block.ops) * d.loop)
-            tally.sums = tally.sums._replace(
-                products=tally.sums.products + times * steps * batch * products,
-                scalars=tally.sums.scalars + times * steps * batch * scalars,
-            )
+            tally.count(Kernel(0.0, scalars=scalars, products=products), times * steps * batch)
         # Arrays in memory are read and written once a direction; carries stay in the first cache.
-        through = sum(prod(sizes[loop.step.root[a]] for a in p.axes) for p in (*loop.reads, *loop.writes) if p.role in ("argument", "kept", "output"))
+        ports = (*loop.reads, *loop.writes)
+        through = sum(_size(loop, p, sizes) for p in ports if p.role in ("argument", "kept", "output"))
         moved += through * steps * batch * (3.0 if tally.backward else 1.0) * _BYTES
-        carried += sum(prod(sizes[loop.step.root[a]] for a in p.axes) for p in loop.writes if p.role == "carry")
+        carried += sum(_size(loop, p, sizes) for p in loop.writes if p.role == "carry")
         tally.depth += steps * len(loop.step.ops)
     tally.seconds = max(work / side, moved / d.bandwidth) + d.call
-    tally.sums = tally.sums._replace(launches=2.0 if tally.backward else 1.0, read=moved / _BYTES)
+    tally.count(Kernel(2.0 if tally.backward else 1.0, read=moved / _BYTES))
     tally.most = carried * (batch * (1 + steps // _SEGMENT) + side * _SEGMENT if tally.backward else side)
+
+
+def _size(loop: Pass, port: Port, sizes: Mapping[str, int]) -> int:
+    return prod(sizes[loop.step.root[a]] for a in port.axes)
 
 
 def _step_work(block: Block, sizes: Mapping[str, int]) -> tuple[float, float]:

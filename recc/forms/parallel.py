@@ -117,7 +117,8 @@ def _built(
         for fresh in ((False,) if chunk else (False, True))
     ]
     passes = [plan.plan().passes for plan in plans]
-    return Parallel(name, rec, passes[0], chunk, tuple(routes), passes[-1] if len(passes) > 1 else ())
+    longest = chunk if name == "chunked" else 0
+    return Parallel(name, rec, passes[0], chunk, tuple(routes), passes[-1] if len(passes) > 1 else (), longest)
 
 
 def _make(kind: Callable[..., Solver], structure: Affine, chunk: int, into: ChunkBuilder) -> Solver:

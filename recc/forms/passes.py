@@ -117,7 +117,7 @@ class Parallel:
     `chunk` is the size of a chunk unless the caller chooses another, 0 for the whole sequence; `routes`
     says for each stage with states how it is run, in words. `start` are passes for a call without an
     initial state, with the first carries folded in; only forms that take the whole sequence at once have
-    them.
+    them. `longest` is the largest chunk that the Blocks hold for, 0 if they hold for any.
     """
 
     name: str
@@ -126,6 +126,7 @@ class Parallel:
     chunk: int
     routes: tuple[tuple[tuple[str, ...], str], ...]
     start: tuple[Pass, ...] = ()
+    longest: int = 0
 
     def __str__(self) -> str:
         return "\n\n".join(str(p) for p in self.passes)

@@ -64,6 +64,9 @@ class Item:
     _tape: list[list[dict[str, Array]]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
+        longest = self.form.longest if isinstance(self.form, Parallel) else 0
+        if longest and min(self._size or self.steps[0], self.steps[0]) > longest:
+            raise ValueError(f"the chunked form was derived for chunks of at most {longest} steps")
         given = [np.asarray(v).dtype for v in (*self.arguments.values(), *self.initial.values())]
         # Real numbers of the widest kind that is given, float64 at least.
         self._real = np.result_type(np.float64, *(np.zeros((), d).real.dtype for d in given))

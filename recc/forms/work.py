@@ -8,8 +8,7 @@ along an axis is held once: constants are numbers, a broadcast costs nothing unt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import ceil, log2, prod
 from typing import Any, NamedTuple
 
@@ -59,8 +58,7 @@ class Kernel(NamedTuple):
         return Kernel(self.launches * factor, *(x * much for x in self[1:]))
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(NamedTuple):
     """What stands for a value: the axes that it has, and whether it has the leading ones.
 
     `number` is the number that it is, if it is one. `grad` says that a gradient flows into it.
@@ -72,13 +70,16 @@ class Held:
     grad: bool = False
 
 
-@dataclass(frozen=True)
-class Piece:
-    """An operation's kernels, forward and for its gradient; elements that it makes; how many follow one another."""
+class Piece(NamedTuple):
+    """An operation's kernels, forward and for its gradient; elements that it makes; how many follow one another.
 
-    op: Op
-    forward: tuple[Kernel, ...]
-    backward: tuple[Kernel, ...]
+    `name` is that of its result, `operands` are the names of what it reads.
+    """
+
+    name: str
+    operands: tuple[str, ...]
+    forward: Sequence[Kernel]
+    backward: Sequence[Kernel]
     made: float
     depth: float
 
@@ -116,28 +117,32 @@ class Walk:
         self.held: dict[str, Held] = dict(inputs)
         self.wide = wide
         self._groups: set[tuple[object, ...]] = set()
+        self._counts: dict[tuple[frozenset[str], bool], float] = {}
 
     def pieces(self) -> Iterator[Piece]:
         """The work of each operation, in order."""
-        for op in self.block.ops:
-            yield self._piece(op)
+        for op, operands in _operands(self.block):
+            yield self._piece(op, operands)
 
     def count(self, held: Held) -> float:
         """The elements of what is held."""
         return self.elements(held.axes, held.full)
 
-    def elements(self, axes: Iterable[str], full: bool) -> float:
+    def elements(self, axes: frozenset[str], full: bool) -> float:
         """The elements of a tensor of some axes."""
-        return prod((self.size[a] for a in axes), start=1.0) * (self.lead if full else 1)
+        found = self._counts.get((axes, full))
+        if found is None:
+            found = self._counts[axes, full] = prod([float(self.size[a]) for a in axes]) * (self.lead if full else 1)
+        return found
 
     def get(self, value: Value) -> Held:
         """What stands for a value."""
         return self.held[value.name]
 
-    def _piece(self, op: Op) -> Piece:
-        operands = [self.get(v) for v in op.operands]
+    def _piece(self, op: Op, names: tuple[str, ...]) -> Piece:
+        operands = [self.held[n] for n in names]
         every = Held(
-            frozenset(a for h in operands for a in h.axes),
+            operands[0].axes.union(*[h.axes for h in operands[1:]]) if operands else frozenset(),
             any(h.full for h in operands),
             None,
             op.out.dtype == "real" and any(h.grad for h in operands),
@@ -146,7 +151,7 @@ class Walk:
         self.held[op.out.name] = found.held
         back = found.back if found.held.grad else ()
         made = self.count(found.held) if found.forward else 0.0
-        return Piece(op, tuple(found.forward), tuple(back), made, found.depth if found.forward else 0.0)
+        return Piece(op.out.name, names, found.forward, back, made, found.depth if found.forward else 0.0)
 
     def seen(self, op: Scan) -> bool:
         """Whether another component of a scan has been met already."""
@@ -156,8 +161,7 @@ class Walk:
         return False
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """What a rule finds: what stands for the result, kernels of both directions, how many follow one another."""
 
     held: Held
@@ -166,12 +170,27 @@ class Found:
     depth: float = 1.0
 
 
+#: The operations of Blocks with the names of their operands, with the Blocks, so that no other takes their place.
+_OPERANDS: dict[int, tuple[Block, list[tuple[Op, tuple[str, ...]]]]] = {}
+_MOST_BLOCKS = 1024
+
+
+def _operands(block: Block) -> list[tuple[Op, tuple[str, ...]]]:
+    """The operations of a Block with the names of their operands, worked out once."""
+    found = _OPERANDS.get(id(block))
+    if found is None:
+        if len(_OPERANDS) >= _MOST_BLOCKS:
+            _OPERANDS.clear()
+        found = _OPERANDS[id(block)] = (block, [(op, tuple(v.name for v in op.operands)) for op in block.ops])
+    return found[1]
+
+
 def _pass(read: float, written: float, scalars: float = 0.0) -> Kernel:
     return Kernel(1.0, read, written, scalars)
 
 
 def _nothing(w: Walk, op: Any, every: Held) -> Found:
-    return Found(replace(every, axes=frozenset(op.out.axes)))
+    return Found(every._replace(axes=frozenset(op.out.axes)))
 
 
 def _constant(w: Walk, op: Constant, every: Held) -> Found:
@@ -180,7 +199,7 @@ def _constant(w: Walk, op: Constant, every: Held) -> Found:
 
 def _rename(w: Walk, op: Rename, every: Held) -> Found:
     names = dict(op.names)
-    return Found(replace(w.get(op.arg), axes=frozenset(names.get(a, a) for a in every.axes)))
+    return Found(w.get(op.arg)._replace(axes=frozenset(names.get(a, a) for a in every.axes)))
 
 
 def _map(w: Walk, op: Map, every: Held) -> Found:
@@ -191,7 +210,7 @@ def _map(w: Walk, op: Map, every: Held) -> Found:
             if number == unit:
                 return Found(other)
     if op.fn in _NONE or (op.fn == "real" and op.args[0].dtype == "real"):
-        return Found(replace(args[0], grad=False))
+        return Found(args[0]._replace(grad=False))
     count = w.count(every)
     read = sum(w.count(a) for a in args if a.number is None)
     several = _SEVERAL.get(op.fn, 1)
@@ -212,16 +231,16 @@ def _contract(w: Walk, op: Contract, every: Held) -> Found:
     factors = [f for f in factors if f.number is None]
     present = frozenset(a for f in factors for a in f.axes)
     over = frozenset(op.over) & present
-    held = replace(every, axes=present - frozenset(op.over))
+    held = every._replace(axes=present - frozenset(op.over))
     if not factors:
-        return Found(replace(held, number=1.0, full=False))
+        return Found(held._replace(number=1.0, full=False))
     forward: list[Kernel] = []
     back: list[Kernel] = []
     if len(factors) > 1:
         for k, f in enumerate(factors):
             alone = frozenset(a for a in f.axes & over if sum(a in g.axes for g in factors) == 1)
             if alone:
-                factors[k] = replace(f, axes=f.axes - alone)
+                factors[k] = f._replace(axes=f.axes - alone)
                 forward.append(_pass(w.count(f), w.count(factors[k]), w.count(f)))
                 over -= alone
     if len(factors) == 1:
@@ -279,14 +298,14 @@ def _product(w: Walk, x: Held, y: Held, made: Held) -> list[Kernel]:
 
 def _reduce(w: Walk, op: Reduce, every: Held) -> Found:
     count = w.elements(every.axes | frozenset(op.over), every.full)
-    held = replace(every, axes=every.axes - frozenset(op.over))
+    held = every._replace(axes=every.axes - frozenset(op.over))
     rounds = ceil(log2(max(2, w.size[op.over[0]]))) if op.fn == "prod" else 1
     kernel = Kernel(float(rounds), 2 * count, count if rounds > 1 else w.count(held), count)
     return Found(held, [kernel], [kernel.times(2)], rounds)
 
 
 def _cumulate(w: Walk, op: Cumulate, every: Held) -> Found:
-    held = replace(every, axes=every.axes | {op.axis})
+    held = every._replace(axes=every.axes | {op.axis})
     count, size = w.count(held), w.size[op.axis]
     extra = float(op.exclusive) + (2.0 if op.reverse and op.fn == "sum" else 0.0) + 2.0 * bool(op.every)
     if op.fn == "sum":
@@ -298,7 +317,7 @@ def _cumulate(w: Walk, op: Cumulate, every: Held) -> Found:
 
 
 def _scan(w: Walk, op: Scan, every: Held) -> Found:
-    held = replace(every, axes=(every.axes | {op.axis}) - frozenset(op.cols))
+    held = every._replace(axes=(every.axes | {op.axis}) - frozenset(op.cols))
     if w.seen(op):
         return Found(held)
     outer = held.axes - {op.axis}
@@ -307,16 +326,14 @@ def _scan(w: Walk, op: Scan, every: Held) -> Found:
     each = max((w.elements((h.axes | {*op.rows, *op.cols}) - {op.axis}, h.full) for h in a), default=1.0)
     varies = any(op.axis in h.axes for h in a)
     rows = prod(w.size[r] for r in op.rows) if op.rows else 0
-    kernels, depth = scan_work(
-        w.size[op.axis], op.entries, len(op.b), width, each, rows, varies, op.algebra, w.wide
-    )
+    kernels, depth = scan_work(w.size[op.axis], op.entries, len(op.b), width, each, rows, varies, op.algebra, w.wide)
     forward = [Kernel(*k) for k in kernels]
     return Found(held, forward, [k.times(2.5, 2.0) for k in forward], depth)
 
 
 def _convolve(w: Walk, op: Convolve, every: Held) -> Found:
-    kernel, arg = (replace(w.get(v), axes=w.get(v).axes | {op.axis}) for v in (op.kernel, op.arg))
-    held = replace(every, axes=every.axes - frozenset(op.over))
+    kernel, arg = (w.get(v)._replace(axes=w.get(v).axes | {op.axis}) for v in (op.kernel, op.arg))
+    held = every._replace(axes=every.axes - frozenset(op.over))
     size = w.size[op.axis]
     if size <= SHORT_CONVOLUTION:
         windows = w.count(kernel) * size
@@ -335,7 +352,7 @@ def _convolve(w: Walk, op: Convolve, every: Held) -> Found:
 
 
 def _segment(w: Walk, op: Segment, every: Held) -> Found:
-    held = replace(every, axes=(every.axes | {op.row, op.col}))
+    held = every._replace(axes=(every.axes | {op.row, op.col}))
     rounds = ceil(log2(max(2, w.size[op.row])))
     count = w.count(held)
     kernel = Kernel(6.0 * rounds, 3 * count, 3 * count, count)
@@ -343,18 +360,18 @@ def _segment(w: Walk, op: Segment, every: Held) -> Found:
 
 
 def _mask(w: Walk, op: Mask, every: Held) -> Found:
-    held = replace(every, axes=every.axes | {op.row, op.col})
+    held = every._replace(axes=every.axes | {op.row, op.col})
     kernel = _pass(w.count(held), w.count(held), w.count(held))
     return Found(held, [kernel], [kernel])
 
 
 def _matrix(w: Walk, op: Matrix, every: Held) -> Found:
     a = w.get(op.args[0])
-    held = replace(every, axes=every.axes | {op.rows, op.cols})
+    held = every._replace(axes=every.axes | {op.rows, op.cols})
     size = w.size[op.rows]
     matrices = w.elements(a.axes - {op.rows, op.cols}, a.full)
     if op.fn.startswith("solve"):
-        held = replace(every, axes=(every.axes | {op.rows}) - {op.cols})
+        held = every._replace(axes=(every.axes | {op.rows}) - {op.cols})
         half = 0.5 if op.fn == "solve_unit_lower" else 1.0
         work = half * w.count(held) * size + (0.0 if half < 1 else matrices * size**3 / 3)
         kernel = Kernel(3.0, 2 * w.count(held) + matrices * size**2, 2 * w.count(held), 0, 0, matrices, work)
@@ -365,14 +382,14 @@ def _matrix(w: Walk, op: Matrix, every: Held) -> Found:
 
 
 def _moved(w: Walk, op: Shift, every: Held) -> Found:
-    held = replace(every, axes=every.axes | {op.axis})
+    held = every._replace(axes=every.axes | {op.axis})
     kernel = _pass(w.count(held), w.count(held))
     return Found(held, [kernel], [kernel])
 
 
 def _gather(w: Walk, op: Gather, every: Held) -> Found:
     arg, index = w.get(op.arg), w.get(op.index)
-    held = replace(every, axes=(arg.axes - {op.axis}) | index.axes, full=arg.full or index.full)
+    held = every._replace(axes=(arg.axes - {op.axis}) | index.axes, full=arg.full or index.full)
     count = w.count(held)
     if index.number is not None:  # a view; its gradient is a tensor of zeros but for one place
         return Found(held, [Kernel(1.0)], [_pass(0, w.count(arg))], 0)
@@ -381,7 +398,7 @@ def _gather(w: Walk, op: Gather, every: Held) -> Found:
 
 
 def _scatter(w: Walk, op: Scatter, every: Held) -> Found:
-    held = replace(every, axes=frozenset(op.out.axes))
+    held = every._replace(axes=frozenset(op.out.axes))
     count = w.count(w.get(op.arg))
     kernel = Kernel(4.0, 2 * count, count + w.count(held), 8 * count)
     return Found(held, [kernel], [kernel])

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from recc.forms import combine as maps
-from recc.forms.block import Block, Scan, Value
+from recc.forms.block import Block, Constant, Scan, Value
 from recc.forms.passes import Parallel, Sequential
-from recc.prove.arrays import Array
+from recc.prove.arrays import Array, full
 from recc.prove.blocks import interpret_exactly
 from recc.prove.compare import Comparison
-from recc.prove.ring import Space
+from recc.prove.ring import Exact, Space
 from recc.recurrence import Domain
 
 _SIZE = 2
@@ -71,14 +71,17 @@ def combine_laws(block: Block, group: Sequence[Scan], space: Space, compare: Com
 
 def _steps(laws: _Laws, group: Sequence[Scan], compare: Comparison) -> None:
     """Two steps of the Scan against the product of two lifted steps."""
-    scan, block = laws.scan, laws.block
+    scan, block, space = laws.scan, laws.block, laws.space
     operands = tuple(dict.fromkeys(scan.operands))
-    inputs = {v.name: laws.unknown(v.name, v.axes) for v in operands}
+    known = {op.out.name: space.number(op.value) for op in block.ops if isinstance(op, Constant)}
+    inputs = {
+        v.name: laws.filled(v, known[v.name]) if v.name in known else laws.unknown(v.name, v.axes) for v in operands
+    }
     parts = len(scan.b)
     outs = [Value(f"out_{k}", group[0].out.axes) for k in range(parts)]
     ops = tuple(replace(scan, component=k, out=out) for k, out in enumerate(outs))
     alone = replace(block, name="scan", inputs=operands, ops=ops, outputs=tuple((v.name, v) for v in outs))
-    made = interpret_exactly(laws.space, alone, inputs, laws.sizes)
+    made = interpret_exactly(space, alone, inputs, laws.sizes)
     found = maps.elements(scan, block)
     lifted = []
     for x in range(_STEPS):
@@ -115,6 +118,10 @@ class _Laws:
             result[at] = self.space.input(f"{name}{list(at) if at else ''}")
             self.domains.update(dict.fromkeys(result[at].atoms(), Domain()))
         return result
+
+    def filled(self, v: Value, number: Exact) -> Array:
+        """A tensor of one number."""
+        return full([self.sizes[self.block.root[a]] for a in v.axes], number)
 
     def spread(self, v: Value, array: Array) -> Array:
         """A first state along all axes of a state."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from math import prod
 from operator import index
 from typing import Any
 
@@ -13,52 +13,65 @@ import torch
 
 from recc.backends.torch_eager.arrange import Types, execute
 from recc.backends.torch_eager.module import Module, build, emit_module
-from recc.errors import Refusal
 from recc.forms.choose import choose
-from recc.forms.table import Form, forms
+from recc.forms.device import DEVICES
+from recc.forms.table import Form
 from recc.recurrence import Recurrence
 from recc.runtime.call import Call, check_clock
 from recc.runtime.layout import lay_out
 from recc.runtime.options import form_named
 
+#: A form, the size of its chunks (`None`: its own), and whether it begins without a given state.
+Key = tuple[str, int | None, bool]
+
 
 @dataclass
 class Eager:
-    """The torch functions of one program, emitted per form as calls come."""
+    """The torch functions of one program, emitted per form as calls come.
+
+    `form` and `chunk` are what the caller asked for: a form's name or `auto`, a size of chunks or `None`.
+    """
 
     rec: Recurrence
     form: str
     chunk: int | None
-    _modules: dict[tuple[str, bool], Module] = field(default_factory=dict)
-    _forms: dict[str, Form] = field(default_factory=dict)
+    _modules: dict[Key, Module] = field(default_factory=dict)
+    _forms: dict[tuple[str, int | None], Form] = field(default_factory=dict)
 
-    @cached_property
-    def table(self) -> Mapping[str, Form | Refusal]:
-        """Every form of the program, or its refusal."""
-        return forms(self.rec)
+    def choose(
+        self,
+        sizes: Mapping[str, int],
+        steps: Sequence[int] = (0,),
+        batch: int = 1,
+        device: str = "cpu",
+        grad: bool = True,
+    ) -> tuple[str, int | None]:
+        """The name of the form for given sizes, and the size of its chunks (`None` for its own default)."""
+        if self.form != "auto":
+            return self.form, self.chunk
+        known = device if device in DEVICES else "cpu"
+        found = choose(self.rec, "torch", sizes, steps, batch, known, self.chunk, backward=grad)
+        return found.name, found.chunk
 
-    def choose(self, sizes: Mapping[str, int] | None = None, steps: int = 0) -> str:
-        """The name of the form for given sizes."""
-        return choose(self.rec, self.table, sizes, steps) if self.form == "auto" else self.form
-
-    def module(self, name: str, fresh: bool = False) -> Module:
+    def module(self, name: str, chunk: int | None, fresh: bool = False) -> Module:
         """The emitted functions of a form, loaded. `fresh`: for a call without an initial state."""
-        if (name, fresh) not in self._modules:
-            self._modules[name, fresh] = build(self._derived(name), fresh)
-        return self._modules[name, fresh]
+        key = (name, chunk, fresh)
+        if key not in self._modules:
+            self._modules[key] = build(self._derived(name, chunk), fresh)
+        return self._modules[key]
 
     def sources(self) -> dict[str, str]:
         """The text of every module built so far, by file."""
         return {str(module.path): module.source for module in self._modules.values()}
 
-    def emit(self, name: str) -> str:
+    def emit(self, name: str, chunk: int | None) -> str:
         """The text of the module of a form."""
-        return emit_module(self._derived(name))
+        return emit_module(self._derived(name, chunk))
 
-    def _derived(self, name: str) -> Form:
-        if name not in self._forms:
-            self._forms[name] = form_named(self.rec, name, self.chunk)
-        return self._forms[name]
+    def _derived(self, name: str, chunk: int | None) -> Form:
+        if (name, chunk) not in self._forms:
+            self._forms[name, chunk] = form_named(self.rec, name, chunk)
+        return self._forms[name, chunk]
 
     def run(self, call: Call) -> tuple[list[Any], list[Any]]:
         """Outputs and final states, in order: tensors of a call with tensors, otherwise NumPy arrays."""
@@ -77,9 +90,13 @@ class Eager:
         shapes = {n: tuple(map(index, v.shape)) for n, v in arguments.items()}
         states = {n: tuple(map(index, v.shape)) for n, v in initial.items()}
         layout = lay_out(self.rec, shapes, states, call.offsets, call.steps, lane=False)
-        key = self._ready(tuple(layout.sizes.items()), layout.lengths, bool(initial))
         given = [*arguments.values(), *initial.values()]
         device = given[0].device if given else torch.device("cpu")
+        extents = layout.extents if not layout.packed else (max(layout.lengths, default=0),)
+        fresh = not initial and min(layout.lengths, default=0) > 0
+        batch = layout.sequences * prod(layout.batch)
+        sizes = tuple(layout.sizes.items())
+        key = self._ready(sizes, extents, batch, device.type, torch.is_grad_enabled(), fresh)
         clock = torch.as_tensor(call.clock, dtype=torch.int64, device=device)
         check_clock(self.rec, clock, layout)
         types = Types(getattr(torch, call.compute), getattr(torch, call.result), device)
@@ -88,13 +105,20 @@ class Eager:
 
     # Deriving and emitting is not for a tracer to look into.
     @torch.compiler.assume_constant_result
-    def _ready(self, sizes: tuple[tuple[str, int], ...], lengths: tuple[int, ...], given: bool) -> tuple[str, bool]:
+    def _ready(
+        self,
+        sizes: tuple[tuple[str, int], ...],
+        steps: tuple[int, ...],
+        batch: int,
+        device: str,
+        grad: bool,
+        fresh: bool,
+    ) -> Key:
         """Chooses the functions for a call, builds them if need be, and gives their key."""
-        name = self.choose(dict(sizes), max(lengths, default=0))
-        start = getattr(self._derived(name), "start", ())
-        fresh = bool(start) and not given and min(lengths, default=0) > 0
-        self.module(name, fresh)
-        return name, fresh
+        name, chunk = self.choose(dict(sizes), steps, batch, device, grad)
+        fresh = fresh and bool(getattr(self._derived(name, chunk), "start", ()))
+        self.module(name, chunk, fresh)
+        return name, chunk, fresh
 
 
 def _own(array: Any) -> Any:

@@ -6,7 +6,7 @@ import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from recc.runtime.call import Call, bind, output_type, split_state, state_names,
 from recc.runtime.host import is_torch, to_host
 from recc.runtime.native import Native
 from recc.runtime.options import BACKENDS, FORMS, check_chunk_size, choose_backend, choose_form
+
+if TYPE_CHECKING:
+    from recc.explain import Explanation
 
 
 class Op:
@@ -30,8 +33,8 @@ class Op:
     def __init__(self, rec: Recurrence, backend: str = "auto", form: str = "auto", chunk_size: int | None = None):
         self.recurrence = rec
         self.backend = choose_backend(backend, form)
-        self.form = choose_form(rec, form, self.backend)
         self.chunk_size = check_chunk_size(chunk_size)
+        self.form = choose_form(rec, form, self.backend, self.chunk_size)
         self._asked = (backend, form)
         self._native = Native(rec)
         # Where a tracer could come by, this is made now, and what has a lock around it in Python 3.11 worked out.
@@ -190,7 +193,7 @@ class Op:
                 raise UsageError("sizes", f"axes among {', '.join(rec.axis) or 'none'}", f"{name!r}")
             table[rec.axis[name].size_of] = size
         if self.backend == "torch":
-            return {"module": self._eager.emit(self._eager.choose(table))}
+            return {"module": self._eager.emit(*self._eager.choose(table))}
         storage: Any = {s.name: _default_storage(s, dtype) for s in (*rec.arguments, *rec.outputs)}
         spec = Specialisation(self._native.form(None), table, dtype, storage)
         return {"forward": emit(spec, "forward").source, "backward": emit(spec, "backward").source}
@@ -209,11 +212,17 @@ class Op:
 
         return forms(self.recurrence)
 
-    def explain(self) -> str:
-        """What the compiler found: stages, structure with reasons, forms and refusals."""
-        from recc.explain import explain
+    def explain(
+        self, sizes: Mapping[str, int] | None = None, steps: int = 2048, batch: int = 8, device: str = "cpu"
+    ) -> Explanation:
+        """What the compiler found: stages, structure with reasons, the equations of the forms, the adjoint, costs.
 
-        return explain(self.recurrence)
+        `print()` it, show it in a notebook, or `save("page.html")`. Costs are told for `sizes` of axes (64
+        where none is given), `steps`, and `batch` sequences times heads.
+        """
+        from recc.explain import Setting, explain
+
+        return explain(self.recurrence, Setting(sizes or {}, steps, batch, device))
 
     def _results(self, call: Call, outputs: list[Any], finals: list[Any], with_state: bool) -> Any:
         """One output as it is, several as a named tuple; the final state likewise if it is wanted."""

@@ -7,7 +7,6 @@ from importlib.util import find_spec
 import numpy as np
 
 from recc.errors import Refusal, Unsupported, UsageError
-from recc.forms.sequential import derive_sequential
 from recc.forms.table import Form
 from recc.recurrence import Recurrence
 
@@ -41,33 +40,32 @@ def need_torch() -> None:
         raise Unsupported(Refusal("backend 'torch'", reason, instead))
 
 
-def choose_form(rec: Recurrence, form: str, backend: str) -> str:
+def choose_form(rec: Recurrence, form: str, backend: str, chunk: int | None = None) -> str:
     """The form on a backend: `auto` stays where there is a choice, and is `sequential` elsewhere.
 
     Raises `UsageError` for an unknown name, `Unsupported` for a form that the program or the backend lacks.
     """
     if form not in FORMS:
         raise UsageError("form", f"one of {', '.join(FORMS)}", repr(form))
-    if backend == "torch":
-        if form not in ("auto", "sequential"):
-            form_named(rec, form)
-        return form
-    if form not in ("auto", "sequential"):
-        form_named(rec, form)
+    if form in ("auto", "sequential"):
+        return form if backend == "torch" else "sequential"
+    form_named(rec, form, chunk)
+    if backend != "torch":
         what = {"c": "the C kernels run", "numpy": "the reference runs"}[backend]
         reason = f"{what} the sequential form only"
         raise Unsupported(Refusal(f"form {form!r} on backend {backend!r}", reason, "backend='torch' has it"))
-    return "sequential"
+    return form
 
 
 def form_named(rec: Recurrence, name: str, chunk: int | None = None) -> Form:
     """The form of a name, for chunks of a size. Raises `Unsupported` with the reason where the program has none."""
-    from recc.forms.parallel import PARALLEL, derive
+    from recc.forms.choose import require
+    from recc.forms.parallel import PARALLEL
     from recc.forms.table import forms
 
-    if name == "sequential":
-        return derive_sequential(rec)
-    found = derive(rec, name, chunk) if name in PARALLEL else forms(rec)[name]
+    if name in ("sequential", *PARALLEL):
+        return require(rec, name, chunk)
+    found = forms(rec)[name]
     if isinstance(found, Refusal):
         raise Unsupported(found)
     return found

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from recc.recurrence import Along, Apply, Expr, Kind, Number, Read
+from recc.recurrence import Along, Apply, Expr, Kind, Number, Read, Symbol, walk
 from recc.structure.affine import Decomposer
 from recc.structure.data import Entry, Term
 from recc.structure.rename import CannotFollow, rename
 
-_DEEPEST = 12  # names behind names
+_DEEPEST = 100  # expressions and chains of names below this are not looked at
 Conditions = dict[Expr, None]  # an ordered set
 
 
@@ -39,40 +39,52 @@ class _Zeros:
     def __init__(self, by: Decomposer):
         self.by = by
         self.work = by.work
+        self._known: dict[int, tuple[Expr, Conditions]] = {}
+        self._names: dict[str, Conditions] = {}
+        self._depth = 0
 
     def of_term(self, term: Term) -> Conditions:
         """Where one of the coefficients of a term is zero: at every summed place, if it has sums."""
         found = {**self.of(term.left), **self.of(term.right)}
         return {c: None for c in found if not set(c.axes) & set(term.over)}
 
-    def of(self, expr: Expr, depth: int = 0) -> Conditions:
+    def of(self, expr: Expr) -> Conditions:
         """Conditions under which an expression is zero."""
+        if self._depth > _DEEPEST:
+            return {}
+        if id(expr) not in self._known:
+            self._depth += 1
+            self._known[id(expr)] = (expr, self._of(expr))  # the expression is kept, and with it its number
+            self._depth -= 1
+        return self._known[id(expr)][1]
+
+    def _of(self, expr: Expr) -> Conditions:
         if expr.dtype == "bool" and self.by.zero == 0:
             return {self.negation(expr): None}
         if isinstance(expr, Read):
-            return self._named(expr, depth)
+            return self._read(expr)
         if not isinstance(expr, Apply):
             return {}
         if expr.fn == "where":
-            return self._where(expr, depth)
+            return self._where(expr)
         if expr.fn in (self.by.times, "neg", "stop"):
-            return {c: None for a in expr.args for c in self.of(a, depth)}
+            return {c: None for a in expr.args for c in self.of(a)}
         if expr.fn == "div":
-            return self.of(expr.args[0], depth)
+            return self.of(expr.args[0])
         if expr.fn in ("add", "sub") and self.by.zero == 0:
-            left, right = (self.of(a, depth) for a in expr.args)
+            left = self.of(expr.args[0])
+            right = self.of(expr.args[1]) if left else {}
             return {**{c: None for c in left if c in right}, **self._flags(expr)}
         return {}
 
-    def _where(self, expr: Apply, depth: int) -> Conditions:
+    def _where(self, expr: Apply) -> Conditions:
         condition, *sides = expr.args
         zero = [self._is_zero(s) for s in sides]
-        inner = [self.of(s, depth) for s in sides]
+        inner = [self.of(s) for s in sides]
         found: Conditions = {condition: None} if zero[0] else {}
         found |= {self.negation(condition): None} if zero[1] else {}
-        return found | {
-            c: None for c in (*inner[0], *inner[1]) if all(z or c in i for z, i in zip(zero, inner, strict=True))
-        }
+        both = (c for i in inner for c in i if all(z or c in j for z, j in zip(zero, inner, strict=True)))
+        return found | dict.fromkeys(both)
 
     def _is_zero(self, expr: Expr) -> bool:
         if isinstance(expr, Apply) and expr.fn == "neg" and isinstance(expr.args[0], Number):
@@ -81,6 +93,8 @@ class _Zeros:
 
     def _flags(self, expr: Expr) -> Conditions:
         """The flags of which one value makes a polynomial zero."""
+        if not any(e.dtype == "bool" for e in walk(expr)):
+            return {}
         polynomials = self.by.analysis.polynomials
         poly = polynomials.of(expr)
         found: Conditions = {}
@@ -98,21 +112,27 @@ class _Zeros:
                     found[condition] = None
         return found
 
-    def _named(self, expr: Read, depth: int) -> Conditions:
+    def _read(self, expr: Read) -> Conditions:
         """What is behind a name that is no state and is read at this step in place."""
-        equation = self.work.equations.get(expr.name) or self.work.rec.equation.get(expr.name)
         symbol = self.work.symbol(expr.name)
-        if equation is None or symbol.kind not in (Kind.LOCAL, Kind.OUTPUT) or any(expr.lags) or depth > _DEEPEST:
-            return {}
         names: dict[str, str] = {}
         for axis, index in zip(symbol.axes, expr.index, strict=True):
             if not isinstance(index, Along) or index.offset:
                 return {}
             names[axis] = index.axis
         try:
-            return {rename(self.work, c, names): None for c in self.of(equation.expr, depth + 1)}
+            return {} if any(expr.lags) else {rename(self.work, c, names): None for c in self._named(symbol)}
         except CannotFollow:
             return {}
+
+    def _named(self, symbol: Symbol) -> Conditions:
+        """The same for the name itself, once."""
+        if symbol.name not in self._names:
+            self._names[symbol.name] = {}
+            equation = self.work.equations.get(symbol.name) or self.work.rec.equation.get(symbol.name)
+            if equation is not None and symbol.kind in (Kind.LOCAL, Kind.OUTPUT):
+                self._names[symbol.name] = self.of(equation.expr)
+        return self._names[symbol.name]
 
     def negation(self, condition: Expr) -> Expr:
         """Not a condition, without two negations."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from math import inf
 
 from recc.recurrence import Along, Apply, Expr, Kind, Number, Read, Reduce, Step
@@ -52,6 +53,7 @@ def _end(value: float) -> str:
 
 
 ANY = Size()
+_MOST_ARGS = 16  # of a maximum of maxima
 _DEEPEST = 120  # expressions and chains of intermediates below this are not looked at
 _End = tuple[float, bool]  # an end and whether it is open
 
@@ -63,6 +65,7 @@ class Sizes:
         self.work = work
         self._known: dict[str, Size] = {}
         self._depth = 0
+        self._bounding = False
 
     def of(self, expr: Expr) -> Size:
         """The size of an expression: of its modulus if it is complex."""
@@ -101,12 +104,20 @@ class Sizes:
 
     def _below_a_maximum(self, expr: Apply, found: Size) -> Size:
         """A sum that has a maximum taken away: `x - max(a, b)` is no larger than `x - a`, nor than `x - b`."""
-        terms = list(_summands(expr))
+        if self._bounding:  # once, not within itself
+            return found
+        self._bounding = True
+        try:
+            return self._bounded(list(_summands(expr)), found)
+        finally:
+            self._bounding = False
+
+    def _bounded(self, terms: list[tuple[Expr, int]], found: Size) -> Size:
         for place, (term, sign) in enumerate(terms):
             if sign > 0 or found.high <= 0:
                 continue
             rest = terms[:place] + terms[place + 1 :]
-            for arg in self._maximum_of(term):
+            for arg in islice(self._maximum_of(term), _MOST_ARGS):
                 left = list(rest)
                 for part, side in _summands(arg, -1):
                     if (part, -side) in left:

@@ -12,7 +12,9 @@ from recc.errors import Refusal
 from recc.forms.parallel import PARALLEL, derive
 from recc.forms.verify import verify
 from tests.agree.cases import Program, programs
+from tests.agree.cases import program as one
 from tests.agree.harness import agree, by_interpreter, by_oracle
+from tests.agree.updates import UPDATES
 from tests.fuzz.generate import random_program
 
 BOUND = 1e-10
@@ -43,6 +45,34 @@ def test_form_agrees_with_the_oracle(name: str, form: str) -> None:
             agree(mine[1], gradients, BOUND, (name, form, chunk))
 
 
+@pytest.mark.parametrize("name", UPDATES)
+def test_updates_of_every_shape(name: str) -> None:
+    program = one(UPDATES[name])
+    shapes = program.shapes(steps=9, batch=1)
+    arguments, initial = program.draw(shapes, 3)
+    values, gradients, weights = by_oracle(program, shapes, arguments, initial)
+    derived = 0
+    for form in PARALLEL:
+        found = derive(program.rec, form, 4)
+        if isinstance(found, Refusal):
+            continue
+        derived += 1
+        for chunk in (1, 4) if found.longest else (1, 4, 0):
+            mine = by_interpreter(program, shapes, arguments, initial, weights, found, chunk)
+            agree(mine[0], values, BOUND, (form, chunk))
+            agree(mine[1], gradients, BOUND, (form, chunk))
+    assert derived >= 2
+
+
+def test_a_chunk_longer_than_the_form_holds_for_is_refused() -> None:
+    program = programs()["gated_linear_attention"]
+    shapes = program.shapes(steps=9, batch=1)
+    arguments, initial = program.draw(shapes, 3)
+    found = derive(program.rec, "chunked", 4)
+    with pytest.raises(ValueError, match="at most 4 steps"):
+        by_interpreter(program, shapes, arguments, initial, {}, found, 0)
+
+
 @pytest.mark.parametrize("first", range(0, 40, 10))
 def test_random_programs(first: int) -> None:
     for seed in range(first, first + 10):
@@ -56,7 +86,7 @@ def test_random_programs(first: int) -> None:
             found = derive(program.rec, form, 2 + seed % 2)
             if isinstance(found, Refusal):
                 continue
-            for chunk in (2, 0):
+            for chunk in (2,) if found.longest else (2, 0):
                 mine = by_interpreter(program, shapes, arguments, initial, weights, found, chunk)
                 agree(mine[0], values, 10 * BOUND, (seed, form, chunk))
                 agree(mine[1], gradients, 10 * BOUND, (seed, form, chunk))

@@ -117,6 +117,11 @@ def _turned(a: Tensors) -> tuple[Tensor, Tensor]:
     return states[:, 1:].real, states
 
 
+def _phase(a: Tensors) -> tuple[Tensor, Tensor]:
+    states = run(a["a"].reshape(1, 1, -1), a["x"].to(torch.complex128), a["initial"])
+    return states[:, 1:].real, states
+
+
 _KEEP = "exp(g[t])"
 PROGRAMS: Mapping[str, Program] = {
     "scalar decay": Program(
@@ -201,6 +206,11 @@ PROGRAMS: Mapping[str, Program] = {
         "recurrence turn(i)\n input x[i], theta[i]\n state h[i] complex\n h[t] = cis(theta[t]) * h[t-1] + x[t]\n"
         " output y[t] = re(h[t])",
         "h", (K,), _turned, complex=True,
+    ),
+    "constant phase": Program(
+        "recurrence phase(i)\n input x[i]\n param a[i] complex\n state h[i] complex\n h[t] = a * h[t-1] + x[t]\n"
+        " output y[t] = re(h[t])",
+        "h", (K,), _phase, complex=True,
     ),
     "constant turn": Program(
         "recurrence turn(i)\n input x[i]\n param theta[i]\n state h[i] complex\n h[t] = cis(theta) * h[t-1] + x[t]\n"
@@ -289,6 +299,8 @@ def draw(name: str, kind: str, steps: int, batch: int = 1, seed: int = 0, given:
     if "turn" in name:
         shape = (batch, steps, K) if name == "turn" else (K,)
         found["theta"] = rng.choice([np.pi, np.pi / 2, 1e-4, 0.0], size=shape) if kind == "quarter" else rng.uniform(-4, 4, shape)
+    if name == "constant phase":
+        found["a"] = np.exp(1j * rng.uniform(-4, 4, K))
     if "delta" in name:
         found["beta"] = rng.choice([0.0, 1.0, 2.0, 0.5], size=(batch, steps))
     if "low rank" in name:

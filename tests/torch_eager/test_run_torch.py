@@ -15,11 +15,12 @@ from tests.agree.cases import programs
 from tests.agree.harness import tensors
 from tests.torch_eager.programs import TorchProgram, by_torch
 
+#: With the number of steps: tracing takes its time.
 COMPILED = [
-    by_torch("gated_delta"),
-    by_torch("gated_delta", "chunked", 2),
-    by_torch("both", "scan"),
-    by_torch("roesser"),
+    (by_torch("gated_delta"), 3),
+    (by_torch("gated_delta", "chunked", 2), 4),
+    (by_torch("both", "scan"), 3),
+    (by_torch("roesser"), 1),
 ]
 WAYS = [
     by_torch("gated_delta"),
@@ -82,12 +83,12 @@ def test_functions_of_functions(case: TorchProgram) -> None:
     torch.testing.assert_close(mapped, torch.stack([first(x) for x in many]))
 
 
-@pytest.mark.parametrize("case", COMPILED, ids=_label)
+@pytest.mark.parametrize(("case", "steps"), COMPILED, ids=lambda v: _label(v) if isinstance(v, TorchProgram) else "")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
-def test_torch_compile_traces_all_of_it(case: TorchProgram) -> None:
-    """With `fullgraph=True`, forward and backward, amid other operations."""
+def test_torch_compile_traces_all_of_it(case: TorchProgram, steps: int) -> None:
+    """With `fullgraph=True`, forward and backward, amid other operations, and before any other call."""
     torch._dynamo.reset()
-    call, values = _function(case, steps=3 if len(case.rec.scan) == 1 else 2)
+    call, values = _function(case, steps)
 
     def loss(*given: torch.Tensor) -> torch.Tensor:
         found = call(*(1.5 * v for v in given))
@@ -101,6 +102,21 @@ def test_torch_compile_traces_all_of_it(case: TorchProgram) -> None:
         found.append([value.detach(), *(t.grad for t in leaves)])
     for traced, eager in zip(*found, strict=True):
         torch.testing.assert_close(traced, eager, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
+def test_each_length_is_compiled_anew() -> None:
+    """Also where a tracer would rather have symbols for sizes."""
+    torch._dynamo.reset()
+    op = recc.compile(
+        "recurrence decay(d)\n input x[d]\n state h[d]\n h[t] = h[t-1] / 2 + x[t]\n output y[t] = h[t]\n",
+        backend="torch",
+        form="sequential",
+    )
+    compiled = torch.compile(lambda x: 2 * op(x), fullgraph=True, backend="eager")
+    for steps in (3, 4, 5):
+        x = torch.randn(1, steps, 2)
+        torch.testing.assert_close(compiled(x), 2 * op(x))
 
 
 @pytest.mark.parametrize("name", ["gated_delta", "roesser"])
