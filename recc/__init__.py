@@ -18,18 +18,19 @@ from recc.pipeline import compile
 if TYPE_CHECKING:
     from recc import zoo as zoo
     from recc.fuzz import fuzz as fuzz
+    from recc.prove import prove as prove
 
 __version__ = "0.1.0"
 
 __all__ = [
     "InternalError", "ReccError", "Refusal", "SourceError", "Unsupported", "UsageError", "__version__", "compile",
-    "fuzz", "zoo",
+    "fuzz", "prove", "zoo",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """Loads `recc.fuzz` and `recc.zoo` on first use."""
-    if name in ("fuzz", "zoo"):
+    """Loads `recc.fuzz`, `recc.prove` and `recc.zoo` on first use."""
+    if name in ("fuzz", "prove", "zoo"):
         from importlib import import_module
 
         return import_module(f"recc.{name}")

@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     _run(commands.add_parser("run", help="run a program on columns of a .csv file or arrays of an .npz file"))
     _bench(commands.add_parser("bench", help="measure kernels on this machine"))
     _fuzz(commands.add_parser("fuzz", help="look for arguments on which a program's kernels are wrong"))
+    _prove(commands.add_parser("prove", help="prove a program's forms equal to its step loop for small sizes"))
     _zoo(commands.add_parser("zoo", help="list the programs that come with recc, or print one"))
     _demo(commands.add_parser("demo", help="train a small language model with a program"))
     return top
@@ -73,7 +74,8 @@ def _compiled(command: argparse.ArgumentParser) -> None:
 
 
 def _sizes(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--size", action="append", default=[], metavar="AXIS=N", help="the size of an axis")
+    what = "the size of an axis, or of several: i=64,j=64"
+    command.add_argument("--size", "--sizes", action="append", default=[], metavar="AXIS=N", help=what)
 
 
 def _positive(text: str) -> int:
@@ -162,6 +164,7 @@ def _bench(command: argparse.ArgumentParser) -> None:
     command.add_argument("--batch", type=_positive, default=4, help="B, for a program (default: 4)")
     command.add_argument("--steps", type=_positive, default=2048, help="T, for a program (default: 2048)")
     command.add_argument("--heads", type=_positive, default=4, help="the size of one batch axis (default: 4)")
+    command.add_argument("--chunk-size", type=_positive, metavar="C", help="steps of a chunk, for forms that have any")
     command.add_argument("--seconds", type=float, default=1.0, help="how long to measure each figure (default: 1)")
     command.add_argument("--zoo", action="store_true", help="a row for each program that comes with recc")
     command.add_argument("--quick", action="store_true", help="short sequences, for a first look")
@@ -181,6 +184,19 @@ def _fuzz(command: argparse.ArgumentParser) -> None:
     command.add_argument("--cases", type=_positive, default=50, help="how many (default: 50)")
     command.add_argument("--seed", type=int, default=0, help="the same seed gives the same cases (default: 0)")
     command.add_argument("--only", type=_positive, metavar="CASE", help="one case, to see a counter-example again")
+    command.set_defaults(command=act)
+
+
+def _prove(command: argparse.ArgumentParser) -> None:
+    def act(options: argparse.Namespace) -> None:
+        from recc.commands.prove import prove
+
+        prove(options)
+
+    _file(command)
+    command.add_argument("--form", action="append", help="one form; may be given again (default: all there are)")
+    command.add_argument("--points", type=_positive, default=1, help="random points for larger sizes (default: 1)")
+    command.add_argument("--seed", type=int, default=0, help="the same seed gives the same points (default: 0)")
     command.set_defaults(command=act)
 
 

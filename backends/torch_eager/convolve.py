@@ -8,8 +8,8 @@ from torch import Tensor
 
 from recc.backends.torch_eager.shapes import cut
 
-#: Steps up to which the matrix is made.
-_SHORT = 64
+#: Steps up to which a matrix is made in any case, and if it is not much larger than what it is applied to.
+_SHORT, _MEDIUM = 8, 256
 
 #: A letter that no axis has.
 _OTHER = "Z"
@@ -29,7 +29,8 @@ def convolve(letters: str, kernel: Tensor, arg: Tensor, axis: str, reverse: bool
     one, _, other = left.partition(",")
     dims = [name.index(axis) - len(name) for name in (one, other, out)]
     size = arg.shape[dims[1]]
-    if size == 0 or size > _SHORT:
+    small = size <= _SHORT or (size <= _MEDIUM and kernel.numel() * size <= 2 * arg.numel())
+    if size == 0 or not small:
         return _fourier(f"...{one},...{other}->...{out}", kernel, arg, dims, reverse)
     # The matrix is read along its columns by a convolution, along its rows by a correlation.
     matrix = f"{one.replace(axis, '')}{_OTHER}{axis}"

@@ -14,6 +14,7 @@ from typing import Any
 from recc.backends.torch_eager.scalar import call, literal, numbers_allowed
 from recc.backends.torch_eager.writer import Held, Writer, at, dim, dims, permuted, quoted, total, tupled
 from recc.forms.block import (
+    ZERO,
     Block,
     Constant,
     Contract,
@@ -87,8 +88,8 @@ def _map(w: Writer, op: Map) -> None:
     axes = w.sort(x for a in args for x in a.axes)
     condition = 1 if op.fn == "where" else 0
     texts = []
-    for i, a in enumerate(args):
-        text = at(a, axes)
+    for i, (a, number) in enumerate(zip(args, known, strict=True)):
+        text = at(a, axes) if number is None else a.code  # a number broadcasts as it stands
         if op.out.dtype == "real" and a.dtype != "real" and i >= condition and op.fn != "real":
             text = literal(a.number, "real") if a.number is not None else f"{text}.to(env.dtype)"
         texts.append(text)
@@ -161,10 +162,16 @@ def _cumulate(w: Writer, op: Cumulate) -> None:
 def _scan(w: Writer, op: Scan) -> None:
     if op.out.name in w.held:
         return
+    if len(op.b) == 1 and not op.rows and w.get(op.b[0]).number == ZERO[op.algebra]:
+        _undriven(w, op)
+        return
     group = {o.component: o.out for o in w.block.ops if isinstance(o, Scan) and o.group == op.group}
     way = [w.size(op.axis), *([quoted(op.algebra)] if op.algebra != "ring" else []), *(["reverse=True"] * op.reverse)]
-    held = [w.full(v, (*op.rows, *op.cols)) for v in op.a]
-    drives, firsts = ([w.full(v, op.rows) for v in values] for values in (op.b, op.first))
+    operands = [w.get(v) for v in (*op.a, *op.b, *op.first)]
+    if op.rows or all(h.number is not None for h in operands):
+        operands = [w.full(v, op.rows if i >= len(op.a) else (*op.rows, *op.cols)) for i, v in enumerate(op.operands)]
+    held, rest = operands[: len(op.a)], operands[len(op.a) :]
+    drives, firsts = rest[: len(op.b)], rest[len(op.b) :]
     every = {op.axis, *(a for h in (*held, *drives, *firsts) for a in h.axes)} - {*op.cols}
     if op.rows:
         mixed = {a for h in held for a in h.axes}
@@ -179,13 +186,22 @@ def _scan(w: Writer, op: Scan) -> None:
         fn, way = "scan.scan", [str(dim(axes, op.axis)), *way]
     parts = [tupled(at(h, matrix) for h in held), tupled(at(h, axes) for h in drives)]
     parts += [tupled(at(h, first) for h in firsts)]
-    names = [w.names[group[k].name] if k in group else "_" for k in range(len(op.b))]
-    w.line(f"{', '.join(names)}{',' * (len(names) == 1)} = {fn}({', '.join([str(op.entries), *parts, *way])})", axes)
+    names = tupled(w.names[group[k].name] if k in group else "_" for k in range(len(op.b)))
+    w.call(names if len(op.b) == 1 else names[1:-1], fn, [str(op.entries), *parts, *way], axes)
     for out in group.values():
         name = w.names[out.name]
         w.held[out.name] = Held(name, w.sort(axes), "real")
         if axes != w.sort(axes):
             w.line(f"{name} = {permuted(name, axes, w.sort(axes))}", w.sort(axes))
+
+
+def _undriven(w: Writer, op: Scan) -> None:
+    """A recurrence of one component to which nothing is added: running products of what it is multiplied by."""
+    held, first = w.full(op.a[0], (op.axis,)), w.get(op.first[0])
+    axes = w.sort((*held.axes, *first.axes))
+    running, sign = ("cumprod", "*") if op.algebra == "ring" else ("cumsum", "+")
+    made = f"ops.{running}({held.code}, {dim(held.axes, op.axis)}{', reverse=True' * op.reverse})"
+    w.define(op.out, f"{at(replace(held, code=made), axes)} {sign} {at(first, axes)}", axes)
 
 
 def _convolve(w: Writer, op: Convolve) -> None:

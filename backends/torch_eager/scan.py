@@ -70,9 +70,9 @@ _MATRIX = {
 
 def scan(
     entries: Sequence[Entry],
-    a: Sequence[Tensor],
-    b: Sequence[Tensor],
-    first: Sequence[Tensor],
+    a: Sequence[Tensor | float],
+    b: Sequence[Tensor | float],
+    first: Sequence[Tensor | float],
     dim: int,
     size: int,
     algebra: str = "ring",
@@ -82,7 +82,7 @@ def scan(
 
     Args:
         entries: the pairs (k, l) of components that have a transition.
-        a: a transition for each, of full size or 1 along each dimension.
+        a: a transition for each, of full size or 1 along each dimension, or a number.
         b: a drive for each component, the same.
         first: the state before the first step for each, without dimension `dim`.
         dim: the dimension that the recurrence follows, counted from the end.
@@ -90,13 +90,19 @@ def scan(
         algebra: a name of `recc.forms.block.Algebra`.
         reverse: whether it runs from the end.
     """
-    shape = joint(*(x.shape for x in (*a, *b)), *(x.unsqueeze(dim).shape for x in first))
+    like = next(x for x in (*a, *b, *first) if isinstance(x, Tensor))
+
+    def tensors(values: Sequence[Tensor | float], dims: int) -> list[Tensor]:
+        return [x if isinstance(x, Tensor) else like.new_full((1,) * dims, x) for x in values]
+
+    transitions, drives, starts = tensors(a, -dim), tensors(b, -dim), tensors(first, -dim - 1)
+    every = [x.shape for x in (*transitions, *drives)] + [x.unsqueeze(dim).shape for x in starts]
+    shape = joint(*every)
     shape[dim] = size
-    drives = tuple(x.expand(shape) for x in b)
-    del shape[dim]
-    starts = tuple(x.expand(shape) for x in first)
+    rest = shape[:dim] + shape[dim:][1:]
     run = _Run(_ELEMENTWISE[algebra], dim, reverse, _elementwise_block)
-    return run.run(dict(zip(entries, a, strict=True)), drives, starts, size)
+    whole = tuple(x.expand(shape) for x in drives)
+    return run.run(dict(zip(entries, transitions, strict=True)), whole, tuple(x.expand(rest) for x in starts), size)
 
 
 def scan_matrix(

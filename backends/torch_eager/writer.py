@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from recc.backends.torch_eager.names import identifiers, letters
 from recc.forms.block import Block, BlockDtype, Value
 
+#: Letters of a line beyond which arguments get lines of their own.
+_WIDTH = 100
+
 
 @dataclass(frozen=True)
 class Held:
@@ -35,6 +38,16 @@ class Writer:
     def line(self, text: str, axes: Sequence[str] | None = None) -> None:
         """Adds a line, with the axes of what it makes."""
         self.lines.append(f"    {text}" if axes is None else f"    {text}  # [{', '.join(axes)}]")
+
+    def call(self, names: str, function: str, arguments: Sequence[str], axes: Sequence[str]) -> None:
+        """Gives names the results of a function, with an argument a line where one line is not enough."""
+        line = f"{names} = {function}({', '.join(arguments)})"
+        if len(line) <= _WIDTH:
+            self.line(line, axes)
+            return
+        self.line(f"{names} = {function}(", axes)
+        self.lines += [f"        {a}," for a in arguments]
+        self.line(")")
 
     def define(self, out: Value, expression: str, axes: Sequence[str]) -> None:
         """Gives a value its tensor, whose axes are in the order `axes`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
 from typing import Any
@@ -76,30 +76,29 @@ def compare(
     chunk: int | None = None,
     ways: Sequence[str] = WAYS,
 ) -> list[Comparison]:
-    """Measures every form in turns, in each direction. Forms too large or too slow by prediction are not run."""
+    """Measures every form in turns, in each direction that the program has.
+
+    A form that is too large or too slow by prediction is not run, and says so.
+    """
     drawn = draw_arguments(rec, shapes, np.random.default_rng(0), dtype=np.float32)
     arguments = {n: torch.from_numpy(np.ascontiguousarray(v)) for n, v in drawn.items()}
     leaves = {n: t.clone().requires_grad_(t.is_floating_point() or t.is_complex()) for n, t in arguments.items()}
-    smooth = [t for t in leaves.values() if t.requires_grad]
     found = []
     for way in ways:
         backward = way != WAYS[0]
         options, chosen = predicted(rec, shapes, backends, chunk, backward)
+        entries = [Entry(option, None, _why_not(option)) for option in options]
         runs: dict[str, Run] = {}
-        entries: list[Entry] = []
-        for option in options:
-            entry = Entry(option, None, _why_not(option))
+        for entry in entries:
+            option = entry.option
             if not entry.why:
-                op = compiler(option.name, option.backend, option.chunk or None)
-                run = _run(op, arguments, leaves, smooth, backward)
-                if run is None:
-                    entry = Entry(option, None, "the program has no gradient")
-                else:
+                run = _run(compiler(option.name, option.backend, option.chunk or None), arguments, leaves, backward)
+                if run is not None:
                     runs[entry.label] = run
-            entries.append(entry)
-        times = race(runs, seconds, 3) if runs else {}
-        entries = [Entry(e.option, times.get(e.label), e.why) for e in entries]
-        found.append(Comparison(way, tuple(entries), chosen))
+        if runs:
+            times = race(runs, seconds, 3)
+            timed = tuple(Entry(e.option, times.get(e.label), e.why) for e in entries)
+            found.append(Comparison(way, timed, chosen))
     return found
 
 
@@ -130,12 +129,17 @@ def _why_not(option: Option) -> str:
     return ""
 
 
-def _run(op: Any, arguments: Any, leaves: Any, smooth: Any, backward: bool) -> Run | None:
+def _run(
+    op: Any, arguments: Mapping[str, torch.Tensor], leaves: Mapping[str, torch.Tensor], backward: bool
+) -> Run | None:
     def forward() -> object:
         with torch.no_grad():
             return op(**arguments)
 
-    return both(op, leaves, smooth, several(op(**arguments))) if backward else forward
+    if not backward:
+        return forward
+    smooth = [t for t in leaves.values() if t.requires_grad]
+    return both(op, leaves, smooth, several(op(**arguments))) if smooth else None
 
 
 def tables(rec: Recurrence, shapes: Shapes, comparisons: Sequence[Comparison]) -> list[Table]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from recc import __version__, zoo
 from recc.commands.cores import share_cores
-from recc.commands.programs import compiled, parse_sizes
+from recc.commands.programs import compiled, find, parse_sizes
 from recc.errors import ReccError, UsageError
 from recc.recurrence import Recurrence
 
@@ -37,7 +37,24 @@ def _program(options: argparse.Namespace, sizes: Mapping[str, int]) -> None:
 
     op, rec = compiled(options.file, options.name, options.backend, options.form)
     shapes = _shapes(rec, options, sizes)
-    _finish(options, [table(rec, shapes, measure(op, shapes, options.seconds))])
+    tables = [table(rec, shapes, measure(op, shapes, options.seconds))]
+    if options.form == "auto" and options.backend in ("auto", "c", "torch"):
+        tables += _forms(rec, shapes, options)
+    _finish(options, tables)
+
+
+def _forms(rec: Recurrence, shapes: Any, options: argparse.Namespace) -> list[Any]:
+    """A table for each direction with every form, measured and predicted."""
+    import recc
+    from recc.bench.forms import compare, tables
+
+    def build(form: str, backend: str, chunk: int | None) -> Any:
+        return recc.compile(find(options.file), rec.name, backend=backend, form=form, chunk_size=chunk)
+
+    backends = ("c", "torch") if options.backend == "auto" else (options.backend,)
+    return tables(
+        rec, shapes, compare(rec, shapes, build, options.seconds, backends=backends, chunk=options.chunk_size)
+    )
 
 
 def _zoo(options: argparse.Namespace) -> None:

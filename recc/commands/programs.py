@@ -141,9 +141,9 @@ def _own_axes(rec: Recurrence, sizes: Mapping[str, int]) -> None:
 
 
 def parse_sizes(given: Sequence[str]) -> dict[str, int]:
-    """`["i=64"]` as `{"i": 64}`. Raises `UsageError` for anything else."""
+    """`["i=64", "j=8,k=4"]` as `{"i": 64, "j": 8, "k": 4}`. Raises `UsageError` for anything else."""
     found = {}
-    for text in given:
+    for text in (part for item in given for part in item.split(",")):
         name, equals, value = text.partition("=")
         if not equals or not value.isdigit() or int(value) == 0:
             raise UsageError("--size", "AXIS=N with N at least 1", text)

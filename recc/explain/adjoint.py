@@ -25,13 +25,14 @@ from recc.structure.rename import rename
 
 @dataclass(frozen=True)
 class Given:
-    """What one read in the equation of `target` gives to the gradient of what it reads.
+    """What one read in the equation of `target` gives to the gradient of what it reads; `varies` as the target does.
 
     `value` is over the axes of the symbol, at the step of the equation; `lags` say how much later that
     is than the step of the read. `places` are indices that have to be met: an axis and where it is read.
     """
 
     target: str
+    varies: bool
     lags: tuple[int, ...]
     value: Expr
     places: tuple[tuple[str, Index], ...] = ()
@@ -99,7 +100,23 @@ class Adjoint:
             for flow in flows:
                 if self.program.table[flow.read.name].dtype in ("real", "complex"):
                     found[flow.read.name].append(self._given(symbol, flow.read, flow.value))
+        for state in self.rec.states:
+            self._initial(state, reverse, found)
         return found
+
+    def _initial(self, state: Symbol, reverse: Reverse, found: dict[str, list[Given | str]]) -> None:
+        """What the gradient of a state before its first step gives to what its initial value reads."""
+        if state.initial is None or len(self.rec.scan) > 1 or state.dtype not in ("real", "complex"):
+            return
+        for slot in self.rec.slots:
+            if slot.symbol == state.name:
+                forward = next(s.direction[0] for s in self.rec.stages if state.name in s.equations) > 0
+                moment = f"-{slot.depth}" if forward else f"T{f'+{slot.depth - 1}' if slot.depth > 1 else ''}"
+                name = f"{self.name(state.name)}@{moment}"
+                first = Symbol(name, Kind.LOCAL, state.axes, state.dtype, varies=False)
+                self.work.symbols[name] = first
+                for flow in reverse.flows(state.initial, self.work.read_of(first), state.initial):
+                    found[flow.read.name].append(self._given(first, flow.read, flow.value))
 
     def _given(self, target: Symbol, read: Read, value: Expr) -> Given | str:
         """A contribution along the symbol's own axes."""
@@ -120,7 +137,7 @@ class Adjoint:
         value = tidy(self.work, rename(self.work, value, names))
         met = tuple((a, self._renamed(i, names)) for a, i in places)
         lags = read.lags if target.varies else ()
-        return Given(target.name, lags, value, met)
+        return Given(target.name, target.varies, lags, value, met)
 
     def _renamed(self, index: Index, names: Mapping[str, str]) -> Index:
         if isinstance(index, Along):
@@ -141,7 +158,7 @@ class Adjoint:
         for part in parts:
             if isinstance(part, str):
                 terms.append(Words(part))
-            elif not symbol.varies and self.program.table[part.target].varies:
+            elif not symbol.varies and part.varies:
                 inner.append(self._term(part, tuple(Shift(s) for s in scan)))
             else:
                 later = tuple(Shift(s, lag) for s, lag in zip(scan, part.lags, strict=False))

@@ -28,7 +28,8 @@ class MathML(Printer):
         if text.endswith("\u0304") and len(text) == 2:
             return f'<mover><mi>{escape(text[0])}</mi><mo stretchy="false">¯</mo></mover>'
         if text.endswith("'"):
-            return f"<msup>{self._name(text.rstrip(chr(39)))}<mo>{'′' * text.count(chr(39))}</mo></msup>"
+            prime = "′" * text.count("'")
+            return f"<mrow>{self._name(text.rstrip(chr(39)))}<mtext class='prime'>{prime}</mtext></mrow>"
         plain = text.rstrip("_")
         letter = GREEK.get(plain) or _CAPITALS.get(plain) or plain
         upright = ' mathvariant="normal"' if letter == "Γ" else ""

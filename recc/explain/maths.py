@@ -20,7 +20,7 @@ Place = Shift | tuple[Shift, ...] | None
 class Maths:
     """Writes expressions of one recurrence. `latex` chooses the notation of `expr` and `equation`.
 
-    `more` are symbols that expressions use beside those of the recurrence.
+    `more` are symbols that expressions use beside those of the recurrence; `x@-1` is written as x at step -1.
     """
 
     rec: Recurrence
@@ -80,7 +80,9 @@ class Maths:
         along = [i.axis if isinstance(i, Along) else "" for i in expr.index]
         # An offset may stand alone; where an axis is another one, which is which has to be told.
         brief = index if odd and along != list(symbol.axes) else tuple(index[k] for k in odd)
-        return Indexed(Name(symbol.name), self._times(expr.lags, at), index, brief)
+        name, _, moment = symbol.name.partition("@")  # no name of the language has an at sign
+        times = (Shift(moment),) if moment else self._times(expr.lags, at)
+        return Indexed(Name(name), times, index, brief)
 
     def _index(self, index: Index, at: Place) -> Node:
         return Shift(index.axis, index.offset) if isinstance(index, Along) else self.node(index.expr, at)

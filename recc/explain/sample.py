@@ -76,7 +76,7 @@ class Sample:
         )
         sizes = {a.name: SIZE for a in rec.axes}
         found = run(shown, self.arguments, sizes=sizes, length=self.length).outputs[name]
-        return found[0] if expr.varies else found
+        return np.asarray(found[0])
 
 
 def samples(rec: Recurrence) -> Iterator[Sample]:

@@ -143,10 +143,10 @@ def _letters(stage: Linear) -> Iterator[tuple[Cell, ...]]:
         yield f"w{mark}", maths.node(low.w, here), _over(low.w.axes)
     for m, sides in enumerate(stage.drives, 1):
         mark = str(m) if len(stage.drives) > 1 else ""
-        for letter, side in zip("bc", sides, strict=True):
-            if side:
-                axes = dict.fromkeys(a for f in side for a in f.axes)
-                yield f"{letter}{mark}", times(maths.node(f, here) for f in side), _over(tuple(axes))
+        present = [side for side in sides if side]
+        for letter, side in zip("bc", present, strict=False):
+            axes = dict.fromkeys(a for f in side for a in f.axes)
+            yield f"{letter}{mark}", times(maths.node(f, here) for f in side), _over(tuple(axes))
 
 
 def _over(axes: Sequence[str]) -> str:

@@ -44,6 +44,7 @@ body.recc { margin: 0 auto; max-width: 64rem; padding: 1.5rem 1.25rem 3rem; }
 .recc mtable.cases > mtr > mtd { text-align: left; padding: 0.1em 0.5em; }
 .recc mrow.bar { border-top: 0.065em solid; padding-top: 0.08em; }
 .recc mtext { font-family: system-ui, "Noto Sans", "DejaVu Sans", sans-serif; font-size: 0.85em; color: var(--soft); }
+.recc mtext.prime { color: inherit; font-size: 1.05em; }
 .recc .copy { position: absolute; right: 0; top: -0.35rem; font: inherit; font-size: 0.75rem; color: var(--soft);
   background: var(--paper); border: 1px solid var(--line); border-radius: 4px; padding: 0.05rem 0.5rem; opacity: 0;
   cursor: pointer; }

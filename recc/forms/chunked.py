@@ -4,18 +4,23 @@ For a stage in normal form, with decay d, low-rank terms (u_r, w_r) and drives (
 
     S[t] = d[t] ⊙ S[t-1] + Σ_r u_r[t] ⊗ (w_r[t] · S[t-1]) + Σ_m b_m[t] ⊗ c_m[t]
 
-what the low-rank terms read, p_r[t] = w_r[t] · S[t-1], obeys a unit lower triangular system over the steps
-of a chunk that starts from S0:
+let u_r = μ_r û_r, where μ_r has all factors that the low-rank terms do not sum over. What is written along
+û_r at step t is x_r = μ_r p_r + Σ c_m, where p_r[t] = w_r[t] · S[t-1] is what the term reads and the sum is
+over the drives with b_m = û_r. It obeys a unit lower triangular system over the steps of a chunk that starts
+from S0, with the other drives in N:
 
-    (I - L) P = W̄ S0 + N C      L[t, s] = Σ w_r[t] (Γ[t-1]/Γ[s]) u_r'[s],  N[t, s] = Σ w_r[t] (Γ[t-1]/Γ[s]) b_m[s]
-                                W̄[t] = w_r[t] Γ[t-1],                       both for s < t only
+    (I - L) X = μ (W̄ S0 + N C) + C'    L[t, s] = μ_r[t] Σ w_r[t] (Γ[t-1]/Γ[s]) û_r'[s]
+                                       N[t, s] = Σ w_r[t] (Γ[t-1]/Γ[s]) b_m[s],            both for s < t only
+                                       W̄[t] = w_r[t] Γ[t-1]
 
-and every later read is a product with S0, P and C under a mask: for a readout f[t] · S[t],
+and every later read is a product with S0, X and C under a mask: for a readout f[t] · S[t],
 
-    f[t] Γ[t] · S0 + Σ_{s <= t} (Σ f[t] (Γ[t]/Γ[s]) u_r[s]) P_r[s] + Σ_{s <= t} (Σ f[t] (Γ[t]/Γ[s]) b_m[s]) C_m[s]
+    f[t] Γ[t] · S0 + Σ_{s <= t} (Σ f[t] (Γ[t]/Γ[s]) û_r[s]) X_r[s] + Σ_{s <= t} (Σ f[t] (Γ[t]/Γ[s]) b_m[s]) C_m[s]
 
-(s < t and Γ[t-1] where S[t-1] is read). P is kept as two parts, what S0 makes and what the drives make, so
-that all but the small products with S0 can be done for every chunk at once. Nothing here depends on which
+(s < t and Γ[t-1] where S[t-1] is read). The unknown is what is written, not what is read, because a step
+that overwrites reads what it removes: over a long chunk what was read and what was driven each add up to
+much more than the state, and would cancel. X is kept as two parts, what S0 makes and what the drives make,
+so that all but the small products with S0 can be done for every chunk at once. Nothing here depends on which
 axes are summed: the same lines are key-side and value-side decays, left and right actions. Several
 low-rank terms are eliminated one after the other, which is the block triangular system solved exactly.
 """
@@ -61,9 +66,18 @@ class ChunkedSolver:
         work = Workspace(structure.rec)
         self.decay = self._decay(work, size)
         self.start = pairs.real(b, into.carried(self.state))
-        self.drives = [[self._lower(g) for g in t.groups] for d in structure.drives for t in d.terms]
-        self.u = [[self._lower(g) for g in grouped(work, t.left)] for t in self.low]
         self.w = [self._right(t) for t in self.low]
+        terms = [self._split([self._lower(g) for g in grouped(work, t.left)]) for t in self.low]
+        self.u, self.scale = [u for u, _ in terms], [scale for _, scale in terms]
+        #: For each low-rank term the drives along its u, without it.
+        self.along: list[list[Groups]] = [[] for _ in self.low]
+        self.drives: list[Groups] = []
+        for groups in ([self._lower(g) for g in t.groups] for d in structure.drives for t in d.terms):
+            inside, outside = self._split(groups)
+            if inside in self.u:
+                self.along[self.u.index(inside)].append(outside)
+            else:
+                self.drives.append(groups)
         self._solved: tuple[list[Pair], list[Pair]] | None = None if self.low else ([], [])
 
     def _lower(self, expr: Expr) -> Pair:
@@ -97,6 +111,12 @@ class ChunkedSolver:
         logs = log_of(work, self.structure.rec, expr)
         value = self._lower(expr if logs is None else logs)
         return Decay(self.b, value, logs is not None, self.row, self.col, size)
+
+    def _split(self, groups: Groups, over: Iterable[str] | None = None) -> tuple[Groups, Groups]:
+        """Factors with one of some axes, those that low-rank terms sum over if none are given, and the rest."""
+        axes = set(self.mixed if over is None else over)
+        inside = [g for g in groups if pairs.axes_of(g) & axes]
+        return sorted(inside, key=lambda g: g.re.name), [g for g in groups if g not in inside]
 
     def _mul(self, factors: Iterable[Pair], over: Iterable[str] = ()) -> Pair:
         return pairs.multiply(self.b, factors, over)
@@ -144,8 +164,8 @@ class ChunkedSolver:
         """
         found: dict[tuple[Pair, ...], list[Groups]] = {}
         for groups in sources:
-            inside = tuple(sorted((g for g in groups if pairs.axes_of(g) & over), key=lambda v: v.re.name))
-            found.setdefault(inside, []).append([g for g in groups if not pairs.axes_of(g) & over])
+            inside, outside = self._split(groups, over)
+            found.setdefault(tuple(inside), []).append(outside)
         shared: list[tuple[Groups, Groups]] = []
         for inside, rests in found.items():
             if len(rests) > 1 and inside:
@@ -166,25 +186,27 @@ class ChunkedSolver:
 
     # The low-rank terms.
 
-    def _reads(self) -> tuple[list[Pair], list[Pair]]:
-        """P as two lists, a value for each low-rank term: what S0 is multiplied by, and what the drives make."""
+    def _written(self) -> tuple[list[Pair], list[Pair]]:
+        """X as two lists, a value for each low-rank term: what S0 is multiplied by, and what the drives make."""
         if self._solved is None:
             b, over, decay = self.b, set(self.mixed), _Renamed(self.decay, {})
-            system = [[self._pairwise(w, u) for u in self.u] for w in self.w]
-            before = self.decay.upto(True)
-            from_start = [pairs.spread(b, self._mul((w, before)), (self.row, *self.mixed)) for w in self.w]
-            from_drives = [
-                pairs.spread(b, self._through([w], self.drives, over, True, decay), (self.row,)) for w in self.w
+            system = [
+                [self._pairwise(w, scale, u) for u in self.u] for w, scale in zip(self.w, self.scale, strict=True)
             ]
+            before = self.decay.upto(True)
+            from_start, from_drives = [], []
+            for w, scale, along in zip(self.w, self.scale, self.along, strict=True):
+                from_start.append(pairs.spread(b, self._mul((*scale, w, before)), (self.row, *self.mixed)))
+                read = self._through([w], self.drives, over, True, decay)
+                added = self._add(*(self._mul(groups) for groups in along), self._mul((*scale, read)))
+                from_drives.append(pairs.spread(b, added, (self.row,)))
             self._solved = self._solve(system, from_start), self._solve(system, from_drives)
         return self._solved
 
-    def _pairwise(self, w: Pair, u: Groups) -> Pair:
+    def _pairwise(self, w: Pair, scale: Groups, u: Groups) -> Pair:
         """One block of L."""
-        ((inside, outside),) = self._shared([u], set(self.mixed))
-        later = [self._at_col(g) for g in outside]
-        couplings = self._couple([w], inside, set(self.mixed), True, _Renamed(self.decay, {}))
-        return self._add(*(self._mul((score, down, up, *later)) for score, down, up in couplings))
+        couplings = self._couple([w], u, set(self.mixed), True, _Renamed(self.decay, {}))
+        return self._add(*(self._mul((score, down, up, *scale)) for score, down, up in couplings))
 
     def _solve(self, system: list[list[Pair]], sides: list[Pair]) -> list[Pair]:
         """The x with `x_r - Σ_r' L_rr' x_r' = side_r`; a complex unknown is two real ones."""
@@ -243,7 +265,7 @@ class ChunkedSolver:
         inner = {a: b.fresh_axis(a) for a in self.mixed}
         kept = [a for a in self.axes if a not in self.mixed and names[a] in summed]
         weights: list[Groups] = []
-        for u, x, p in zip(self.u, *self._reads(), strict=True):
+        for u, x, p in zip(self.u, *self._written(), strict=True):
             here = [self._rename(g, names) for g in u]
             sources.append([*here, self._rename(p, names)])
             if kept:
@@ -270,7 +292,7 @@ class ChunkedSolver:
         inner = {a: self.b.fresh_axis(a) for a in self.mixed}
         sources: list[Groups] = list(self.drives)
         moves = []
-        for u, x, p in zip(self.u, *self._reads(), strict=True):
+        for u, x, p in zip(self.u, *self._written(), strict=True):
             sources.append([*u, p])
             moves.append(self._mul((*u, after, self._rename(x, inner)), (self.row,)))
         terms = [self._mul((self.decay.total(), self.start))]
@@ -284,7 +306,7 @@ class ChunkedSolver:
         """The state after every step, where something needs all of it: a scan of the decay alone."""
         b = self.b
         terms = [self._mul(groups) for groups in self.drives]
-        for u, x, p in zip(self.u, *self._reads(), strict=True):
+        for u, x, p in zip(self.u, *self._written(), strict=True):
             terms.append(self._mul((*u, self._add(p, self._mul((x, self.start), self.mixed)))))
         drive, value = self._add(*terms), self.decay.value
         if self.decay.none or self.decay.logs:

@@ -194,7 +194,12 @@ def _stretch(
     known: dict[str, Held] = {}
     for p in loop.reads:
         real = p.dtype == "real" and p.role != "clock"
-        known[p.value] = Held(_axes(loop.step, p.value), p.role != "prologue", None, real)
+        held = known[p.value] = Held(_axes(loop.step, p.value), p.role != "prologue", None, real)
+        if loop.chunk and p.role in ("argument", "kept"):  # laid out by chunks
+            n = _elements(held, loop.step, sizes, batch) * count
+            tally.add([Kernel(1.0, n, n)])
+            if tally.backward:
+                tally.add([Kernel(1.0, n, n)], back=True)
     for phase in phases:
         trips, lead = (count, batch) if phase.loop else (1, batch * count)
         made = _walk(tally, phase.block, sizes, lead, known, trips)

@@ -60,8 +60,8 @@ class Device:
 #: Measured coarsely on two cores with 256-bit vectors; public figures of a data-centre GPU of 2020.
 DEVICES = {
     "cpu": Device(
-        name="cpu", products=6e10, matrix=1.5e-7, solves=1.5e10, scalars=1e10, transforms=2e9, bandwidth=3e10,
-        large=32 * _MIB, fresh=4e9, launch=4e-6, launch_back=5e-6, call=1.5e-5, memory=4 * _GIB, wide=1 << 14,
+        name="cpu", products=6e10, matrix=1.5e-7, solves=1.5e10, scalars=1e10, transforms=1e10, bandwidth=3e10,
+        large=32 * _MIB, fresh=4e9, launch=4e-6, launch_back=5e-6, call=1.5e-5, memory=4 * _GIB, wide=1 << 12,
         kernel=1e10, loop=2e-9, cores=2,
     ),
     "cuda": Device(

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-#: Steps up to which nothing is cut into blocks, and steps of a block of few and of many elements, and of matrices.
-_SHORT, _SMALL, _LARGE, _MATRIX = 16, 8, 32, 16
+#: Steps up to which nothing is cut into blocks, and steps of a block.
+SHORT, BLOCK = 16, 16
 
 #: Multiplications that cost about as much as starting an operation: what blocks of matrices are to save.
 _START = 1 << 17
@@ -87,15 +87,15 @@ class _Work:
 
     def _length(self, size: int) -> int:
         """Steps of a block, 0 for none."""
-        if size <= _SHORT:
+        if size <= SHORT:
             return 0
         if not self.rows:
             if self.width >= self.wide:
                 return 0
-            return _LARGE if self.width * size > 1 << 18 else _SMALL
+            return BLOCK
         products = self.count * (self.each if self.varies else 1.0) * self.rows
         state = self.components * self.width * self.rows
-        return _MATRIX if products + 2 * state + _START * 4 / 8 < state + 2 * _START else 0
+        return BLOCK if products + 2 * state + _START * 8 / BLOCK < state + 2 * _START else 0
 
     def _apply(self, times: float, blocks: float) -> list[Row]:
         """A transition applied to a state, in so many blocks at once."""
@@ -121,4 +121,4 @@ class _Work:
         return (2.0 * self.components, moved, moved, 0, 0, 0)
 
 
-__all__ = ["Row", "scan_work"]
+__all__ = ["BLOCK", "SHORT", "Row", "scan_work"]

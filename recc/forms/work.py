@@ -95,8 +95,8 @@ _NONE = frozenset({"stop"})
 #: Kernels of a derivative for each argument that has one, where that is not 1.
 _BACK = {"add": 0.0, "stop": 0.0, "div": 2.0, "pow": 3.0, "min": 1.5, "max": 1.5, "logaddexp": 6.0, "sqrt": 2.0}
 
-#: Steps up to which a convolution is a product with a matrix.
-SHORT_CONVOLUTION = 64
+#: Steps up to which a convolution is a product with a matrix: in any case, and if that is not much the larger.
+SHORT, MEDIUM = 8, 256
 
 
 class Walk:
@@ -335,8 +335,8 @@ def _convolve(w: Walk, op: Convolve, every: Held) -> Found:
     kernel, arg = (w.get(v)._replace(axes=w.get(v).axes | {op.axis}) for v in (op.kernel, op.arg))
     held = every._replace(axes=every.axes - frozenset(op.over))
     size = w.size[op.axis]
-    if size <= SHORT_CONVOLUTION:
-        windows = w.count(kernel) * size
+    windows = w.count(kernel) * size
+    if size <= SHORT or (size <= MEDIUM and windows <= 2 * w.count(arg)):
         total = w.elements(kernel.axes | arg.axes, every.full) * size
         columns = min(w.elements(x.axes - y.axes, x.full and not y.full) for x, y in ((kernel, arg), (arg, kernel)))
         work = {"products": total} if columns > 1 else {"scalars": total}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import permutations
 from typing import Any
 
@@ -22,6 +22,12 @@ def full(shape: Sequence[int], value: Any) -> Array:
     result = np.empty(tuple(shape), object)
     result.fill(value)
     return result
+
+
+def places(array: Array) -> Iterator[tuple[tuple[int, ...], Any]]:
+    """Every index of an array with the element there."""
+    for at in np.ndindex(*array.shape):
+        yield at, array[at]
 
 
 def each(fn: Callable[..., Any], *arrays: Array) -> Array:
@@ -83,11 +89,10 @@ def exponential(space: Space, matrix: Array) -> Array:
     """The matrix exponential: each element an atom of all elements of the matrix."""
     size = matrix.shape[-1]
     result = np.empty((size, size), object)
-    for at in np.ndindex(size, size):
+    for at, element in places(matrix):
         name = f"expm[{at[0]}, {at[1]}]"
-        plain = size == 1
-        result[at] = exp(matrix[at]) if plain else space.power(space.atom("function", name, tuple(matrix.flat)), 1)
+        result[at] = exp(element) if size == 1 else space.power(space.atom("function", name, tuple(matrix.flat)), 1)
     return result
 
 
-__all__ = ["Array", "determinant", "each", "exponential", "fold", "full", "inverse", "solve", "summed"]
+__all__ = ["Array", "determinant", "each", "exponential", "fold", "full", "inverse", "places", "solve", "summed"]

@@ -36,6 +36,7 @@ from recc.forms.block import (
 from recc.forms.run import Evaluate
 from recc.prove import arrays, functions
 from recc.prove.arrays import Array, each
+from recc.prove.maxima import maximum, minimum
 from recc.prove.ring import Exact, Space, Undecided, total
 
 
@@ -124,8 +125,8 @@ _BINARY: Mapping[str, Callable[..., Any]] = {
     "mul": lambda x, y: x * y,
     "div": lambda x, y: x / y,
     "pow": functions.power,
-    "max": lambda x, y: functions.maximum(x.space, [x, y]),
-    "min": lambda x, y: functions.minimum(x.space, [x, y]),
+    "max": lambda x, y: maximum(x.space, [x, y]),
+    "min": lambda x, y: minimum(x.space, [x, y]),
     "lt": functions.less,
     "gt": lambda x, y: functions.less(y, x),
     "le": lambda x, y: functions.where(_comparable(x, y), 1 - functions.less(y, x), x.space.zero),
@@ -167,8 +168,8 @@ def _product(space: Space, items: Sequence[Exact]) -> Exact:
 
 def _reduce(run: _Run, op: Reduce) -> Array:
     kinds: Mapping[str, Callable[[list[Exact]], Exact]] = {
-        "max": lambda items: functions.maximum(run.space, items),
-        "min": lambda items: functions.minimum(run.space, items),
+        "max": lambda items: maximum(run.space, items),
+        "min": lambda items: minimum(run.space, items),
         "prod": lambda items: _product(run.space, items),
     }
     return arrays.fold(kinds[op.fn], run.env[op.arg.name], [op.arg.axes.index(a) for a in op.over])
@@ -201,8 +202,8 @@ def joiner(space: Space, algebra: str) -> tuple[Callable[[Any, Any], Any], Calla
     if algebra == "ring":
         return lambda x, y: x * y, lambda items: total(space, items)
     many: Mapping[str, Callable[[list[Exact]], Exact]] = {
-        "max-plus": lambda items: functions.maximum(space, items),
-        "min-plus": lambda items: functions.minimum(space, items),
+        "max-plus": lambda items: maximum(space, items),
+        "min-plus": lambda items: minimum(space, items),
         "log-sum-exp": lambda items: functions.log_sum_exp(space, items),
     }
     return lambda x, y: x + y, many[algebra]
@@ -311,8 +312,8 @@ def _shift(run: _Run, op: Shift) -> Array:
     for x in range(size):
         place = _place(x + op.offset, size, op.edge)
         if place is not None:
-            at = (*(slice(None),) * axis, x)
-            result[at] = array[(*at[:-1], place)]
+            before: tuple[Any, ...] = (slice(None),) * axis
+            result[(*before, x)] = array[(*before, place)]
     return result
 
 
@@ -320,8 +321,8 @@ def _gather(run: _Run, op: Gather) -> Array:
     array, size = run.env[op.arg.name], run.size(op.axis)
     result = arrays.full(run.shape(op.out.axes), run.space.zero)
     index = run.wide(op.index, op.out.axes)
-    for at in np.ndindex(*result.shape):
-        place = _place(_whole(index[at]), size, op.edge) if size else None
+    for at, where in arrays.places(index):
+        place = _place(_whole(where), size, op.edge) if size else None
         if place is not None:
             here = dict(zip(op.out.axes, at, strict=True)) | {op.axis: place}
             result[at] = array[tuple(here[a] for a in op.arg.axes)]
@@ -332,8 +333,8 @@ def _scatter(run: _Run, op: Scatter) -> Array:
     array, size = run.env[op.arg.name], run.size(op.axis)
     result = arrays.full(run.shape(op.out.axes), run.space.zero)
     index = run.wide(op.index, op.arg.axes)
-    for at in np.ndindex(*array.shape):
-        place = _place(_whole(index[at]), size, op.edge) if size else None
+    for at, where in arrays.places(index):
+        place = _place(_whole(where), size, op.edge) if size else None
         if place is not None:
             here = dict(zip(op.arg.axes, at, strict=True)) | {op.axis: place}
             to = tuple(here[a] for a in op.out.axes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -13,14 +13,15 @@ import numpy as np
 
 from recc.prove import arrays
 from recc.prove.arrays import Array
+from recc.prove.bounds import Bound
 from recc.prove.duals import Dual
 from recc.prove.functions import imaginary_part, real_part
-from recc.prove.ring import Bound, Exact, Space
+from recc.prove.ring import Exact, Space
 from recc.recurrence import Domain, Dtype, Kind, Recurrence
 
 _ANY = Domain()
-#: Bits of the numerators of random points: each coordinate is one of 2**64 values.
-BITS = 64
+#: Bits of the numerators of random points: each coordinate is one of 2**128 values.
+BITS = 128
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ def default_cases(rec: Recurrence) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
         make_case(rec, (2,) * len(rec.axes), 4),
         make_case(rec, tuple(3 if k % 2 == 0 else 2 for k in range(len(rec.axes))), 5),
     ]
+    if len(rec.scan) == 1:
+        # Chunks may be cut in halves, and those again: enough steps for several cuts.
+        large.append(replace(make_case(rec, (1,) * len(rec.axes), 9), chunks=(4, 9)))
     return tuple(dict.fromkeys(small)), tuple(large)
 
 
@@ -139,7 +143,7 @@ class Maker:
 
 
 def draw(domain: Domain, rng: random.Random) -> Fraction:
-    """A random rational number of a domain, one of 2**64, of moderate size."""
+    """A random rational number of a domain, one of 2**128, of moderate size."""
     part = Fraction(2 * rng.getrandbits(BITS) + 1, 2 << BITS)
     low, high = domain.lower, domain.upper
     if math.isfinite(low) and math.isfinite(high):
@@ -159,8 +163,8 @@ def as_duals(rec: Recurrence, given: Given, *, slopes: bool) -> tuple[dict[str, 
     def one(name: str, label: str, value: Array) -> Array:
         moving = slopes and name not in constant and dtypes[name] in ("real", "complex")
         flat = arrays.full(value.shape, None)
-        for at in np.ndindex(*value.shape):
-            flat[at] = Dual(value[at], _direction(given, label, at) if moving else None)
+        for at, element in arrays.places(value):
+            flat[at] = Dual(element, _direction(given, label, at) if moving else None)
         if dtypes[name] != "complex":
             return flat
         unit = Dual(given.space.unit)

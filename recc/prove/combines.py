@@ -18,7 +18,7 @@ import numpy as np
 from recc.forms import combine as maps
 from recc.forms.block import Block, Constant, Scan, Value
 from recc.forms.passes import Parallel, Sequential
-from recc.prove.arrays import Array, full
+from recc.prove.arrays import Array, full, places
 from recc.prove.blocks import interpret_exactly
 from recc.prove.compare import Comparison
 from recc.prove.ring import Exact, Space
@@ -93,7 +93,7 @@ def _steps(laws: _Laws, group: Sequence[Scan], compare: Comparison) -> None:
     joined = laws.apply(laws.join(late, early), state)
     along = group[0].out.axes.index(scan.axis)
     last = 0 if scan.reverse else _STEPS - 1
-    expected = {f"state_{k}": np.take(made[f"out_{k}"], last, along) for k in range(parts)}
+    expected = {f"state_{k}": np.asarray(np.take(made[f"out_{k}"], last, along), object) for k in range(parts)}
     laws.same("the steps of the scan", expected, joined, compare)
 
 
@@ -115,8 +115,9 @@ class _Laws:
         """A tensor of unknowns."""
         result = np.empty([self.sizes[self.block.root[a]] for a in axes], object)
         for at in np.ndindex(*result.shape):
-            result[at] = self.space.input(f"{name}{list(at) if at else ''}")
-            self.domains.update(dict.fromkeys(result[at].atoms(), Domain()))
+            number = self.space.input(f"{name}{list(at) if at else ''}")
+            self.domains.update(dict.fromkeys(number.atoms(), Domain()))
+            result[at] = number
         return result
 
     def filled(self, v: Value, number: Exact) -> Array:
@@ -165,8 +166,8 @@ class _Laws:
         for name, wanted in expected.items():
             value = np.broadcast_to(found[name], np.broadcast_shapes(found[name].shape, wanted.shape))
             wanted = np.broadcast_to(wanted, value.shape)
-            for at in np.ndindex(*value.shape):
-                compare.check(f"{law}: {name}{list(at) if at else ''}", wanted[at], value[at])
+            for at, element in places(value):
+                compare.check(f"{law}: {name}{list(at) if at else ''}", wanted[at], element)
 
 
 __all__ = ["combine_laws", "scans"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import reduce
 from typing import Any
 
 import mpmath
 
-from recc.prove.ring import Exact, Rational, Space, Undecided
+from recc.prove.bounds import Bound
+from recc.prove.ring import Exact, Rational, Space, Undecided, size
 
 #: Digits that closed numbers are evaluated to when their sign is asked for.
 _DIGITS = 60
@@ -48,14 +50,14 @@ def is_zero(number: Exact) -> bool:
 
 def _without_maxima(number: Exact) -> Exact:
     """The same zero with maxima that are added up written as maxima of sums: `max A + max B = max (A + B)`."""
-    from recc.prove.functions import maximum
+    from recc.prove.maxima import maximum
 
     space = number.space
     sides: dict[int, list[Exact]] = {1: [], -1: []}
     for m, x in number.terms.items():
         powers = space.monomials[m]
         if len(powers) == 1 and powers[0][1] == 1 and space.atoms[powers[0][0]].kind == "max":
-            sides[1 if x > 0 else -1].append(Exact(space, {m: abs(x)}))
+            sides[1 if x > 0 else -1].append(Exact(space, {m: size(x)}))
     if sum(map(len, sides.values())) < 2:
         return number
     for way, parts in sides.items():
@@ -103,6 +105,18 @@ def never_negative(number: Exact) -> bool:
     )
 
 
+def marked(result: Exact, *args: Exact) -> Exact:
+    """The result of a function with a bound that holds for its arguments too: they must not coincide either."""
+    bounds = [a.bound for a in args if a.bound is not None]
+    if not bounds:
+        return result
+    found = reduce(Bound.plus, bounds)
+    own = result.bound or Bound()
+    plain = found.rational and result.closed and not result.atoms()
+    merged = Bound(max(found.above, own.above), max(found.below, own.below), max(found.count, own.count), plain)
+    return Exact(result.space, result.terms, merged, result.extreme)
+
+
 def _measured(number: Exact) -> int | None:
     """The sign of a closed number that is not zero."""
     space = number.space
@@ -111,8 +125,8 @@ def _measured(number: Exact) -> int | None:
         known = space.measured.setdefault(digits, {})
         with mpmath.workdps(digits):
             parts = [approximate(Exact(space, {m: x}), {}, known) for m, x in number.terms.items()]
-            value, size = mpmath.fsum(parts).real, mpmath.fsum(abs(p) for p in parts)
-            if abs(value) > size * mpmath.mpf(10) ** (10 - digits):
+            value, scale = mpmath.fsum(parts).real, mpmath.fsum(abs(p) for p in parts)
+            if abs(value) > scale * mpmath.mpf(10) ** (10 - digits):
                 return 1 if value > 0 else -1
     raise Undecided(f"the sign of {number}")
 
@@ -153,8 +167,8 @@ def _atom_value(space: Space, atom: int, inputs: Mapping[int, Any], known: dict[
 def _named(name: str, args: list[Any]) -> Any:
     if name.startswith("expm["):
         row, column = (int(x) for x in name[5:-1].split(", "))
-        size = round(len(args) ** 0.5)
-        return mpmath.expm(mpmath.matrix([args[k * size : (k + 1) * size] for k in range(size)]))[row, column]
+        rows = round(len(args) ** 0.5)
+        return mpmath.expm(mpmath.matrix([args[k * rows : (k + 1) * rows] for k in range(rows)]))[row, column]
     return _FUNCTION[name](*args)
 
 
@@ -174,7 +188,7 @@ _KIND: Mapping[str, Any] = {
     "log": mpmath.log,
     "inv": lambda x: 1 / x,
     "sqrt": mpmath.sqrt,
-    "truth": lambda x: mpmath.mpf(1 if _real(x) > 0 else 0),
+    "truth": lambda x: mpmath.mpf(1 if _real(x) > mpmath.eps**0.5 else 0),  # zero is not above zero
     "max": lambda *xs: max(map(_real, xs)),
 }
 _FUNCTION: Mapping[str, Any] = {
@@ -187,4 +201,4 @@ _FUNCTION: Mapping[str, Any] = {
 }
 
 
-__all__ = ["approximate", "clear", "is_zero", "never_negative", "sign"]
+__all__ = ["approximate", "clear", "is_zero", "marked", "never_negative", "sign"]

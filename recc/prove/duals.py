@@ -16,6 +16,7 @@ from recc.prove import arrays
 from recc.prove import functions as f
 from recc.prove.arrays import Array
 from recc.prove.functions import Unary
+from recc.prove.maxima import maximum, minimum
 from recc.prove.ring import Exact, Space, Undecided, total
 
 
@@ -120,7 +121,7 @@ def where(condition: Dual, yes: Dual, no: Dual) -> Dual:
 def extremum(space: Space, items: Sequence[Dual], largest: bool) -> Dual:
     """The largest (smallest) number; its slope is shared evenly among those that are."""
     values = [x.value for x in items]
-    top = (f.maximum if largest else f.minimum)(space, values)
+    top = (maximum if largest else minimum)(space, values)
     if all(x.slope is None for x in items):
         return Dual(top)
     wins = [f.equal(v, top) for v in values]
@@ -134,7 +135,7 @@ def _either(largest: bool) -> Callable[[Dual, Dual], Dual]:
 
     def run(x: Dual, y: Dual) -> Dual:
         space = x.value.space
-        value = (f.maximum if largest else f.minimum)(space, [x.value, y.value])
+        value = (maximum if largest else minimum)(space, [x.value, y.value])
         if x.slope is None and y.slope is None:
             return Dual(value)
         a, b = x.slope or space.zero, y.slope or space.zero

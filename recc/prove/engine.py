@@ -24,15 +24,15 @@ Form = Sequential | Parallel
 Progress = Callable[[str, str, Case | None], None]
 
 #: Products of terms that one law may take on one case before it is tested at points instead.
-WORK = 300_000
-_WORK_AT_POINTS = 600_000
+WORK = 200_000
+_WORK_AT_POINTS = 300_000
 _LAWS = ("values", "pieces", "adjoint")
 
 
 def prove(
     op: Any,
     forms: Mapping[str, Form | Refusal] | Sequence[str] | None = None,
-    points: int = 2,
+    points: int = 1,
     seed: int = 0,
     work: int = WORK,
     progress: Progress | None = None,

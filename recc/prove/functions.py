@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from functools import cmp_to_key, reduce, wraps
+from functools import wraps
 
-from recc.prove.decide import clear, is_zero, never_negative, sign
-from recc.prove.ring import Bound, Exact, Rational, Space, Undecided, total
+from recc.prove.decide import clear, is_zero, marked, never_negative, sign
+from recc.prove.ring import Exact, Rational, Space, Undecided, size, total
 
 Unary = Callable[[Exact], Exact]
 
@@ -25,23 +25,11 @@ def _by_cases(fn: Unary) -> Unary:
     def run(x: Exact) -> Exact:
         truths = sorted(a for a in x.atoms() if x.space.atoms[a].kind == "truth")
         if len(truths) > _MOST_CASES or not truths:
-            return _marked(fn(x), x)
+            return marked(fn(x), x)
         truth, (yes, no) = x.space.power(truths[0], 1), _split(x, truths[0])
         return truth * run(yes) + (1 - truth) * run(no)
 
     return run
-
-
-def _marked(result: Exact, *args: Exact) -> Exact:
-    """The result of a function with a bound that holds for its arguments too: they must not coincide either."""
-    bounds = [a.bound for a in args if a.bound is not None]
-    if not bounds:
-        return result
-    found = reduce(Bound.plus, bounds)
-    size = result.bound or Bound()
-    plain = found.rational and result.closed and not result.atoms()
-    merged = Bound(max(found.above, size.above), max(found.below, size.below), max(found.count, size.count), plain)
-    return Exact(result.space, result.terms, merged, result.extreme)
 
 
 def _split(x: Exact, truth: int) -> tuple[Exact, Exact]:
@@ -124,10 +112,10 @@ def log(x: Exact) -> Exact:
             result = result + atom.args[0] * e
         else:
             result = result + space.power(space.atom("log", "log", (space.power(a, 1),)), 1) * e
-    outside = Exact(space, {space.monomial(tuple((a, -e) for a, e in positive)): Fraction(1, abs(scale))})
+    outside = Exact(space, {space.monomial(tuple((a, -e) for a, e in positive)): Fraction(1, size(scale))})
     inside = x * outside
-    if abs(scale) != 1:
-        result = result + space.power(space.atom("log", "log", (space.number(abs(scale)),)), 1)
+    if size(scale) != 1:
+        result = result + space.power(space.atom("log", "log", (space.number(size(scale)),)), 1)
     if inside.key != space.one.key:
         result = result + space.power(space.atom("log", "log", (inside,)), 1)
     return result
@@ -269,12 +257,12 @@ def positive(x: Exact) -> Exact:
         return space.number(1 if x.extreme > 0 else 0)
     known = sign(x)
     if known is not None:
-        return _marked(space.number(1 if known > 0 else 0), x)
+        return marked(space.number(1 if known > 0 else 0), x)
     if never_negative(-x):
         return space.zero
     lead, scale = x.lead()
     outer = tuple((a, -e) for a, e in space.monomials[lead] if space.atoms[a].positive)
-    x = x * Exact(space, {space.monomial(outer): Fraction(1, abs(scale))})
+    x = x * Exact(space, {space.monomial(outer): Fraction(1, size(scale))})
     truth = space.atom("truth", "[> 0]", (x,))
     if space.atoms[truth].partner < 0 and not never_negative(x):
         space.exclude(truth, space.atom("truth", "[> 0]", (-x,)))
@@ -298,7 +286,7 @@ def equal(x: Exact, y: Exact) -> Exact:
         return x.space.number(int(x.extreme == y.extreme))
     difference = x - y
     if is_zero(difference):
-        return _marked(x.space.one, difference)
+        return marked(x.space.one, difference)
     return 1 - positive(difference) - positive(-difference)
 
 
@@ -306,68 +294,12 @@ def where(condition: Exact, yes: Exact, no: Exact) -> Exact:
     """The first where the condition holds, the second where not."""
     value = condition.constant
     if value is not None:
-        return _marked(yes if value else no, condition)
+        return marked(yes if value else no, condition)
     if yes.extreme is not None or no.extreme is not None:
         if yes.key == no.key:
             return yes
         raise Undecided("a choice between a number and an infinity by a condition on unknowns")
     return condition * yes + (1 - condition) * no
-
-
-def maximum(space: Space, numbers: Sequence[Exact]) -> Exact:
-    """The largest of some numbers, as one common term plus an atom that is the set of what is left of each.
-
-    A maximum of maxima is the maximum of all; a sum of maxima is the maximum of all sums.
-    """
-    best: float | None = None
-    members: dict[object, Exact] = {}
-    for x in numbers:
-        if x.extreme is not None:
-            if math.isnan(x.extreme) or x.extreme > 0:
-                return x
-            best = x.extreme
-            continue
-        for member in _members(x):
-            members[member.key] = member
-    if not members:
-        return space.number(-math.inf if best is None else best)
-    kept: list[Exact] = []
-    for x in members.values():
-        signs = [sign(x - y) for y in kept]
-        if any(s is not None and s <= 0 for s in signs):
-            continue
-        kept = [y for y, s in zip(kept, signs, strict=True) if s is None or s < 0] + [x]
-    kept.sort(key=cmp_to_key(_order))
-    base = kept[0]
-    if len(kept) == 1:
-        return _marked(base, *numbers)
-    rest = tuple(x - base for x in kept)
-    return _marked(base + space.power(space.atom("max", "max", rest), 1), *numbers)
-
-
-def _order(x: Exact, y: Exact) -> int:
-    """An order of numbers that adding the same to both keeps."""
-    difference = x - y
-    return 0 if not difference.terms else 1 if difference.lead()[1] > 0 else -1
-
-
-def _members(x: Exact) -> list[Exact]:
-    """What a number is the maximum of: maxima in it that are added with a positive factor are opened."""
-    space = x.space
-    found = [x]
-    for m, c in x.terms.items():
-        powers = space.monomials[m]
-        if len(powers) == 1 and powers[0][1] == 1 and c > 0 and space.atoms[powers[0][0]].kind == "max":
-            part = Exact(space, {m: c})
-            opened = [y * c for y in space.atoms[powers[0][0]].args]
-            space.spend(len(found) * len(opened))
-            found = [y - part + z for y in found for z in opened]
-    return found
-
-
-def minimum(space: Space, numbers: Sequence[Exact]) -> Exact:
-    """The smallest of some numbers."""
-    return -maximum(space, [-x for x in numbers])
 
 
 def magnitude(x: Exact) -> Exact:
@@ -383,8 +315,8 @@ def signum(x: Exact) -> Exact:
 def power(x: Exact, y: Exact) -> Exact:
     """`x ** y`: a product for whole y, a root for a half, `exp(y log x)` otherwise."""
     exponent = y.constant
-    if exponent is not None and y.extreme is None:
-        if exponent == int(exponent) and abs(exponent) <= 64:
+    if exponent is not None and not isinstance(exponent, float):
+        if exponent == int(exponent) and size(exponent) <= 64:
             return x ** int(exponent) if exponent >= 0 else x.space.one / (x ** -int(exponent))
         if exponent == Fraction(1, 2):
             return sqrt(x)
@@ -419,6 +351,6 @@ UNARY: Mapping[str, Unary] = {
 
 __all__ = [
     "UNARY", "Unary", "conjugate", "cos", "equal", "erf", "exp", "floor", "imaginary_part", "less", "log",
-    "log_sum_exp", "magnitude", "maximum", "minimum", "positive", "power", "real_part", "sigmoid", "signum", "sin",
+    "log_sum_exp", "magnitude", "positive", "power", "real_part", "sigmoid", "signum", "sin",
     "softplus", "sqrt", "tanh", "where",
 ]  # fmt: skip

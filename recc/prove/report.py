@@ -80,7 +80,7 @@ def _table(findings: Sequence[Finding]) -> list[str]:
         sense = f.sense
         if f.sense == "identity-tested":
             bound = f"p < {f.failure:.0e}" if f.failure < 1e-3 else "p = ?"
-            sense = f"{f.sense} at {f.points} points, {bound}"  # type: ignore[assignment]  # text from here on
+            sense = f"{f.sense} at {f.points} point{'s' if f.points > 1 else ''}, {bound}"  # type: ignore[assignment]  # text from here on
         tail = f"  ({f.comparisons} in {f.seconds:.1f} s)" if f.comparisons else ""
         undefined = f", {f.undefined} undefined" if f.undefined else ""
         note = f" - {f.note}" if f.note else ""

@@ -12,7 +12,7 @@ computing one value come out as the same sum are built into the atoms:
 | `sqrt[p]` | `sqrt[p]^2 = p` |
 | the imaginary unit | its square is -1; `cos x = (exp(ix) + exp(-ix)) / 2`, `sin` likewise |
 | truth values | `c^2 = c`; `[p > 0] [p < 0] = 0` |
-| `max[...]` | a set of numbers up to a common term; see `recc.prove.functions.maximum` |
+| `max[...]` | a set of numbers up to a common term; see `recc.prove.maxima` |
 
 Anything else (`sigmoid`, `tanh`, `erf`, …) is an atom of its argument: equal arguments give equal atoms. So a sum
 that comes out as zero *is* zero as a function of its inputs. The converse needs more: see `recc.prove.decide`.
@@ -23,73 +23,16 @@ Infinities and NaN follow IEEE 754.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-Rational = int | Fraction
-Monomial = tuple[tuple[int, Rational], ...]  # atoms and exponents, by rising atom
-Kind = Literal["input", "unit", "exp", "log", "inv", "sqrt", "truth", "max", "function"]
+from recc.prove.atoms import Atom, Kind, Monomial, Rational, TooLarge, Undecided, size
+from recc.prove.bounds import Bound
 
-_PLAIN = frozenset({"input", "exp", "log", "max", "function"})
-
-
-class TooLarge(Exception):
-    """An exact computation takes more work than it was given."""
-
-
-class Undecided(Exception):
-    """A question about exact numbers that this arithmetic cannot answer."""
-
-
-@dataclass(frozen=True)
-class Atom:
-    """A symbol of a `Space`. `args` are what it is a function of, `name` is shown to people.
-
-    `positive`: above zero for all inputs. `closed`: a number, as no input is in it. For `exp` the argument is
-    one monomial. `partner` is the truth value that excludes this one.
-    """
-
-    kind: Kind
-    name: str
-    args: tuple[Exact, ...] = ()
-    positive: bool = False
-    closed: bool = False
-    partner: int = -1
-
-
-@dataclass(frozen=True)
-class Bound:
-    """What is known of a number at a random point as a function of the point.
-
-    It is a sum of at most `count` different products of exponentials and other atoms, or has none of these
-    (`rational`). Coefficients, exponents and arguments are rational functions of the point; their numerators
-    and denominators have degrees of at most `above` and `below`.
-    """
-
-    above: int = 0
-    below: int = 0
-    count: float = 1.0
-    rational: bool = True
-
-    @property
-    def degree(self) -> int:
-        """A degree that the numerator of the difference of two such functions does not exceed."""
-        return self.above + self.below
-
-    def plus(self, other: Bound) -> Bound:
-        """Of a sum."""
-        above = max(self.above + other.below, other.above + self.below)
-        plain = self.rational and other.rational
-        return Bound(above, self.below + other.below, 1.0 if plain else self.count + other.count, plain)
-
-    def times(self, other: Bound) -> Bound:
-        """Of a product."""
-        plain = self.rational and other.rational
-        return Bound(self.above + other.above, self.below + other.below, self.count * other.count, plain)
+_PLAIN = frozenset({"input", "exp", "log", "function"})
 
 
 class Space:
@@ -307,6 +250,7 @@ class Exact:
             a, b = b, a
         if len(a) == 1 and 0 in a:
             x = a[0]
+            space.spend((x.numerator.bit_length() + x.denominator.bit_length()) >> 7)
             return Exact(space, dict(b) if x == 1 else {m: x * y for m, y in b.items()}, bound)
         space.spend(len(a) * len(b))
         products = space.products
@@ -314,13 +258,13 @@ class Exact:
         for m, x in a.items():
             for n, y in b.items():
                 pair = (m, n)
-                p = products.get(pair)
+                p: Any = products.get(pair)
                 if p is None:
                     p = space.product(m, n)
                 if type(p) is int:
                     found[p] = found.get(p, 0) + x * y
                 else:
-                    for q, z in p:  # type: ignore[union-attr]  # `type(p) is int` is not understood
+                    for q, z in p:
                         found[q] = found.get(q, 0) + x * y * z
         return Exact(space, {m: x for m, x in found.items() if x}, bound)
 
@@ -333,15 +277,15 @@ class Exact:
         return result
 
     def __truediv__(self, other: Any) -> Exact:
-        other = self.space.number(other)
-        if other.extreme is not None:
-            undefined = self.extreme is not None or math.isnan(other.extreme)
+        divisor = self.space.number(other)
+        if divisor.extreme is not None:
+            undefined = self.extreme is not None or math.isnan(divisor.extreme)
             return self.space.number(math.nan if undefined else 0)
-        if not other.terms:
+        if not divisor.terms:
             if self.extreme is None and not self.terms:
                 return self.space.number(math.nan)
             return self * self.space.number(math.inf)
-        return self * other.inverse()
+        return self * divisor.inverse()
 
     def __rtruediv__(self, other: Any) -> Exact:
         return self.space.number(other) / self
@@ -351,11 +295,7 @@ class Exact:
         from recc.prove.decide import clear, sign
 
         space = self.space
-        bound = (
-            None
-            if self.bound is None
-            else Bound(self.bound.below, self.bound.above, self.bound.count, self.bound.rational)
-        )
+        bound = None if self.bound is None else self.bound.over()
         number, factor = clear(self)
         if not number.terms:
             return space.number(math.inf)
@@ -414,12 +354,12 @@ def total(space: Space, numbers: Iterable[Any]) -> Exact:
     return Exact(space, {m: x for m, x in terms.items() if x}, bound)
 
 
-def _joined(left: Exact, right: Exact, rule: Any) -> Bound | None:
+def _joined(left: Exact, right: Exact, rule: Callable[[Bound, Bound], Bound]) -> Bound | None:
     if left.bound is None:
         return right.bound
     if right.bound is None:
         return left.bound
-    return rule(left.bound, right.bound)  # type: ignore[no-any-return]  # a method of Bound
+    return rule(left.bound, right.bound)
 
 
 def _extreme_product(left: Exact, right: Exact) -> Exact:
@@ -436,4 +376,4 @@ def _whole(value: Rational) -> Rational:
     return value.numerator if isinstance(value, Fraction) and value.denominator == 1 else value
 
 
-__all__ = ["Atom", "Bound", "Exact", "Rational", "Space", "TooLarge", "Undecided", "total"]
+__all__ = ["Atom", "Exact", "Rational", "Space", "TooLarge", "Undecided", "size", "total"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recc.prove.ring import Exact, Rational, Space
+from recc.prove.ring import Exact, Rational, Space, size
 
 _MOST_TERMS = 12
 
@@ -15,7 +15,7 @@ def show(number: Exact, most: int = _MOST_TERMS) -> str:
         return "0"
     shown: list[str] = []
     for m, x in list(number.terms.items())[:most]:
-        text = _term(number.space, m, abs(x))
+        text = _term(number.space, m, size(x))
         shown.append(("-" if x < 0 else "") + text if not shown else f"{'-' if x < 0 else '+'} {text}")
     if len(number.terms) > most:
         shown.append(f"+ … ({len(number.terms)} terms)")

@@ -104,7 +104,8 @@ class _Machine:
             for at in product(*ranges) if moving else ():
                 for symbol in moving:
                     expr = rec.equation[symbol.name].expr
-                    self.values[symbol.name][(*at, ...)] = self.fit(self.value(expr, at), expr.axes, symbol.axes)
+                    here: tuple[Any, ...] = (*at, ...)
+                    self.values[symbol.name][here] = self.fit(self.value(expr, at), expr.axes, symbol.axes)
         outputs = {s.name: self.values[s.name] if s.varies else self.constant(s) for s in rec.outputs}
         return Unrolled(outputs, {s.name: self.last(s.symbol, s.depth) for s in rec.slots})
 
@@ -134,7 +135,7 @@ class _Machine:
         symbol = self.rec.table[name]
         beyond = [k for k, (s, n) in enumerate(zip(at, self.steps, strict=True)) if not 0 <= s < n]
         if not beyond:
-            return np.asarray(self.values[name][at], object)
+            return np.asarray(self.values[name][tuple(at)], object)
         if all((at[k] < 0) == self.from_left[name][k] for k in beyond):
             depth = -at[0] if at[0] < 0 else at[0] - self.steps[0] + 1
             if len(at) == 1 and (name, depth) in self.handed:

@@ -18,6 +18,7 @@ from recc.structure.data import (
     DriveTerm,
     Entry,
     Nonlinear,
+    Pair,
     Part,
     Pointwise,
     Semiring,
@@ -30,6 +31,7 @@ from recc.structure.rebuild import normal_form, rebuilt
 from recc.structure.size import Size
 
 __all__ = [
-    "Affine", "Cut", "Drive", "DriveTerm", "Entry", "Nonlinear", "NotAffine", "Part", "Pointwise", "Readout",
-    "Semiring", "Size", "Structure", "Term", "Workspace", "classify", "cuts", "describe", "normal_form", "number", "rebuilt", "structures",
+    "Affine", "Cut", "Drive", "DriveTerm", "Entry", "Nonlinear", "NotAffine", "Pair", "Part", "Pointwise", "Readout",
+    "Semiring", "Size", "Structure", "Term", "Workspace", "classify", "cuts", "describe", "normal_form", "number",
+    "rebuilt", "structures",
 ]  # fmt: skip

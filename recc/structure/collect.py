@@ -12,6 +12,7 @@ from recc.structure.products import Product, Products
 if TYPE_CHECKING:
     from recc.structure.affine import Decomposer
 
+_FEW = 8  # products of one read, before those with the same column become one
 _MOST = 16  # products of one read, or without a read, before they become one
 
 
@@ -33,7 +34,7 @@ def collect(by: Decomposer, products: Products, hint: str) -> Products:
             group.append(p)
     found: list[Product] = []
     for group in groups.values():
-        found += _with_sums(by, group) if group[0].over else _without_sums(by, group)
+        found += _with_sums(by, group, hint) if group[0].over else _without_sums(by, group)
     return (*(_small(by, p, hint) for p in found), *_rest(by, rest, hint))
 
 
@@ -55,16 +56,38 @@ def _without_sums(by: Decomposer, group: Sequence[Product]) -> list[Product]:
     return [replace(group[0], factors=factors, span=by.analysis.together([p.span for p in group]))]
 
 
-def _with_sums(by: Decomposer, group: Sequence[Product]) -> list[Product]:
+def _with_sums(by: Decomposer, group: Sequence[Product], hint: str) -> list[Product]:
     single = [replace(p, factors=f) for p in group if (f := by.merged([p.factors])) is not None]
     if len(single) < 2:
         return single
     together = by.monomials([p.factors for p in single])
     if together is not None and len(together) < len(single):
-        return [replace(p, factors=f) for p, f in zip(single, together, strict=False)]
+        single = [replace(p, factors=f) for p, f in zip(single, together, strict=False)]
+    if len(single) > _FEW:
+        single = _columns(by, single, hint)
     if len(single) > _MOST:
         return [replace(single[0], factors=(by.added([by.multiplied(p.factors) for p in single]),))]
     return single
+
+
+def _columns(by: Decomposer, group: Sequence[Product], hint: str) -> list[Product]:
+    """Products that make the same column as one, whose row gets a name: a product of n maps of the form
+    identity plus rank one has 2^n - 1 products, but n columns.
+    """
+    groups: dict[object, list[tuple[Product, list[Expr], list[Expr]]]] = {}
+    for p in group:
+        assert p.read is not None
+        place = {*p.over, *p.read.axes}
+        column = [f for f in p.factors if not set(f.axes) <= place]
+        groups.setdefault(by.canonical(column), []).append((p, column, [f for f in p.factors if f not in column]))
+    found: list[Product] = []
+    for same in groups.values():
+        p, column, row = same[0]
+        merged = by.merged([row for _, _, row in same]) if len(same) > 1 else tuple(row)
+        if merged is not None:
+            rows = (by.work.named(by.multiplied(merged), f"{hint}_row"),) if len(same) > 1 else merged
+            found.append(replace(p, factors=(*column, *rows)))
+    return found
 
 
 def _rest(by: Decomposer, rest: Sequence[Product], hint: str) -> Products:

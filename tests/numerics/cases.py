@@ -317,6 +317,17 @@ def draw(name: str, kind: str, steps: int, batch: int = 1, seed: int = 0, given:
     return {n: rounded(v) for n, v in found.items()}
 
 
+def kinds(name: str) -> Sequence[str]:
+    """The hostile data that there is for a program."""
+    if name == "gate":
+        return tuple(GATES)
+    if name == "constant phase":
+        return ("any",)
+    if "turn" in name:
+        return ("any", "quarter")
+    return FACTORS if name.endswith("factor") or name == "constant decay" else LOGS
+
+
 def rounded(value: Array) -> Array:
     """In double precision, the nearest numbers of single precision."""
     if value.dtype.kind == "c":
@@ -324,4 +335,6 @@ def rounded(value: Array) -> Array:
     return value.astype(np.float32).astype(np.float64) if value.dtype.kind == "f" else value
 
 
-__all__ = ["FACTORS", "GATES", "LOGS", "PROGRAMS", "Arrays", "Program", "draw", "factors", "logs", "rounded"]
+__all__ = [
+    "FACTORS", "GATES", "LOGS", "PROGRAMS", "Array", "Arrays", "Program", "draw", "factors", "kinds", "logs", "rounded",
+]  # fmt: skip

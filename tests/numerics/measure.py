@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import recc
 from tests.numerics.cases import PROGRAMS, Arrays, draw
 
 #: The table of promises: relative error of values at up to 1024 steps. It grows with the root of the steps beyond.
@@ -87,12 +88,40 @@ def distance(found: Any, wanted: Any) -> float:
 
 
 def errors(found: Mapping[str, Any], wanted: Mapping[str, Any], dtype: torch.dtype) -> dict[str, float]:
-    """How far each tensor is off, in units of what it may be off."""
+    """How far each tensor is off, in units of what it may be off.
+
+    A gradient that is a millionth of the largest one is measured on that: below it, a number of the larger
+    one's size has no digits.
+    """
     ratios = {}
+    largest = max(float(np.abs(v).max(initial=0.0)) for n, v in wanted.items() if n.startswith("d "))
+    allowed = bound(dtype, wanted["output"].shape[1])
     for name, value in wanted.items():
-        steps = wanted["output"].shape[1]
-        ratios[name] = distance(found[name], value) / bound(dtype, steps) / (2 if name.startswith("d ") else 1)
+        gradient = name.startswith("d ")
+        off = distance(found[name], value)
+        if gradient and float(np.abs(value).max(initial=0.0)) < 1e-6 * largest and np.isfinite(found[name]).all():
+            off = float(np.abs(found[name] - value).max(initial=0.0)) / largest
+        ratios[name] = off / allowed / (2 if gradient else 1)
     return ratios
 
 
-__all__ = ["bound", "by_form", "by_loop", "distance", "errors", "expected", "leaves", "pulled"]
+def within(found: Mapping[str, Any], wanted: Mapping[str, Any], dtype: torch.dtype, what: object) -> None:
+    """Asserts that every tensor is within the table of promises."""
+    bad = {n: f"{r:.3g} times" for n, r in errors(found, wanted, dtype).items() if not r <= 1}
+    assert not bad, f"{what}, {dtype}: off by more than promised, {bad}"
+
+
+def check(name: str, kind: str, steps: int, form: str, chunk: int | None, dtype: torch.dtype, **options: Any) -> None:
+    """Asserts that a form is within the table of promises on hostile data."""
+    arrays, wanted, weights = expected(name, kind, steps)
+    found = by_form(name, arrays, weights, form, chunk, dtype, **options)
+    within(found, wanted, dtype, (name, kind, steps, form, chunk))
+
+
+def refused(name: str, form: str) -> bool:
+    """Whether a program has no such form."""
+    found = PROGRAMS[name].compile("sequential", None).forms
+    return isinstance(found.get(form), recc.Refusal)
+
+
+__all__ = ["bound", "by_form", "by_loop", "check", "distance", "errors", "expected", "leaves", "pulled", "refused", "within"]

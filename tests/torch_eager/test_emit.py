@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from recc.backends.torch_eager import ops
 from recc.backends.torch_eager.emit import emit_block
 from recc.forms.block import Value
 from recc.forms.builder import Builder
@@ -254,6 +256,39 @@ def test_random_programs(seed: int) -> None:
         program.b.output(n, v)
     given = {n: x for n, x in program.arrays.items() if n == "i"}
     check_emitted(program.b.build(), given, lead=LEADS[seed % 3], seed=seed, tolerance=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_products_of_many_factors(seed: int) -> None:
+    """Any order of the pairs gives the sum of the product, with leading dimensions of size 1 among them."""
+    rng = np.random.default_rng(seed)
+    sizes = {a: int(rng.integers(1, 5)) for a in "abcdef"}
+    names = ["".join(a for a in sizes if rng.random() < 0.5) for _ in range(3 + seed % 5)]
+    lead = (2, 3)
+    factors = [
+        rng.normal(size=(*(n if rng.random() < 0.6 else 1 for n in lead), *(sizes[a] for a in x))) for x in names
+    ]
+    out = "".join(a for a in sizes if any(a in x for x in names) and rng.random() < 0.5)
+    equation = ",".join(f"...{x}" for x in names) + f"->...{out}"
+    found = ops.contract(f"{','.join(names)}->{out}", *(torch.as_tensor(x) for x in factors))
+    np.testing.assert_allclose(found.numpy(), np.einsum(equation, *factors), rtol=1e-10, atol=1e-10)
+
+
+def test_the_order_of_a_product_follows_the_sizes() -> None:
+    made = []
+    einsum = torch.einsum
+
+    def spy(equation: str, *factors: torch.Tensor) -> torch.Tensor:
+        made.append(equation)
+        return einsum(equation, *factors)
+
+    for sizes, first in (((2, 50, 50), "...ab,...bc->...ac"), ((50, 50, 2), "...bc,...cd->...bd")):
+        a, b, c = (torch.randn(*pair) for pair in ((sizes[0], 50), (50, sizes[1]), (50, sizes[2])))
+        made.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch, "einsum", spy)
+            ops.contract("ab,bc,cd->ad", a, b, c)
+        assert made[0] == first
 
 
 def test_names_stay_readable_and_apart() -> None:

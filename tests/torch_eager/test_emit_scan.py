@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from recc.backends.torch_eager import scan
-from recc.forms.block import Value
+from recc.forms.block import ZERO, Value
 from recc.forms.builder import Builder
 from tests.forms.laws import build
 from tests.torch_eager.emit_laws import LEADS, check_emitted
@@ -116,6 +116,19 @@ def test_components_of_matrices(algebra: Any) -> None:
     check_both_ways(make, {**SMALL, "t": 5})
 
 
+@pytest.mark.parametrize("algebra", ALGEBRAS)
+def test_numbers_as_operands(algebra: Any) -> None:
+    def make(b: Builder, reverse: bool) -> dict[str, Value]:
+        one, half = b.constant(1.0), b.constant(0.5, ("n",))
+        y, z = b.scan(
+            {(0, 1): one, (1, 0): half, (1, 1): half}, [half, one], [one, half], "t", algebra, reverse=reverse
+        )
+        (x,) = b.scan({(0, 0): half}, [b.input("x", "t")], [one], "t", algebra, reverse=reverse)
+        return {"x": x, "y": y, "z": z}
+
+    check_both_ways(make, {**SMALL, "t": 7})
+
+
 def test_matrices_over_two_axes() -> None:
     order = {"t": "t", "i": "i", "k": "k", "p": "p", "q": "i", "r": "p"}
 
@@ -136,10 +149,15 @@ def test_the_zero_of_a_semiring_leaves_no_nan(algebra: Any) -> None:
         return np.where(x > 0.3, zero, x)
 
     def make(b: Builder, reverse: bool) -> dict[str, Value]:
-        one = b.scan({(0, 0): b.input("a", "tn")}, [b.input("b", "tn")], [b.input("c", "n")], "t", algebra, (), (), reverse)
+        one = b.scan(
+            {(0, 0): b.input("a", "tn")}, [b.input("b", "tn")], [b.input("c", "n")], "t", algebra, (), (), reverse
+        )
         a, drive = b.input("p", ("t", "n", "m")), b.input("q", ("t", "n"))
         two = b.scan({(0, 0): a}, [drive], [b.constant(zero)], "t", algebra, ("n",), ("m",), reverse)
-        return {n: b.map("where", b.map("eq", v, b.constant(zero)), b.constant(0.0), v) for n, (v,) in zip("yz", (one, two))}
+        return {
+            n: b.map("where", b.map("eq", v, b.constant(zero)), b.constant(0.0), v)
+            for n, (v,) in zip("yz", (one, two), strict=True)
+        }
 
     check_both_ways(make, {**SMALL, "t": 6}, dict.fromkeys("abcpq", some))
 
@@ -156,7 +174,7 @@ CONVOLUTIONS = [
 
 
 @pytest.mark.parametrize("axes", CONVOLUTIONS, ids=str)
-@pytest.mark.parametrize("size", [0, 1, 6, 70])
+@pytest.mark.parametrize("size", [0, 1, 6, 20])
 def test_convolutions(axes: tuple[str, str, str], size: int, request: pytest.FixtureRequest) -> None:
     if "as it comes" not in request.node.name:
         return
@@ -183,3 +201,14 @@ def test_long_scans_in_blocks_of_blocks(size: int, reverse: bool) -> None:
         state = a[:, t] * state + b[:, t]
         expected[:, t] = state
     torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("algebra", ALGEBRAS)
+@pytest.mark.parametrize("axes", [("tn", "n"), ("t", "nk"), ("n", "k"), ("", "")], ids=str)
+def test_without_a_drive(axes: tuple[str, str], algebra: Any) -> None:
+    def make(b: Builder, reverse: bool) -> Value:
+        zero = b.constant(ZERO[algebra])
+        a, first = b.input("a", axes[0]), b.input("c", axes[1])
+        return b.scan({(0, 0): a}, [zero], [first], "t", algebra, reverse=reverse)[0]
+
+    check_both_ways(make, {**SMALL, "t": 9})

@@ -136,7 +136,9 @@ def test_mapping_and_derivatives_as_functions(name: str) -> None:
         return f({**one, **dict(zip(names, xs, strict=True))}, sizes, env(()))["y"]
 
     rng = np.random.default_rng(1)
-    several = [torch.stack([x + 0.1 * torch.as_tensor(rng.normal(size=tuple(x.shape))) for _ in range(3)]) for x in values]
+    several = [
+        torch.stack([x + 0.1 * torch.as_tensor(rng.normal(size=tuple(x.shape))) for _ in range(3)]) for x in values
+    ]
     expected = torch.stack([run(*(x[i] for x in several)) for i in range(3)])
     torch.testing.assert_close(vmap(run)(*several), expected)
 
