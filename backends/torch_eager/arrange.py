@@ -11,6 +11,7 @@ from torch import Tensor
 from recc.backends.torch_eager.grid import run_grid
 from recc.backends.torch_eager.launch import Part, Run, run_line
 from recc.backends.torch_eager.module import Module
+from recc.backends.torch_eager.shapes import cut
 from recc.forms.passes import Parallel
 from recc.layout import Layout
 from recc.recurrence import Kind, Recurrence, Slot, Symbol
@@ -149,8 +150,8 @@ def _taken(value: Tensor, rows: Tensor, starts: Sequence[int], length: int) -> T
     """The sequences of a group, `[sequences, length, …]`, from `[1, T, …]`: a view if they lie side by side."""
     whole, count = value.squeeze(0), len(starts)
     if starts and list(starts) == [starts[0] + n * length for n in range(count)]:
-        return whole.narrow(0, starts[0], count * length).unflatten(0, (count, length))
-    return whole.index_select(0, rows).unflatten(0, (count, length))
+        return cut(whole.narrow(0, starts[0], count * length), 0, (count, length))
+    return cut(whole.index_select(0, rows), 0, (count, length))
 
 
 __all__ = ["Types", "execute"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import combinations
 from math import prod
+from operator import index
 
 import torch
 from torch import Tensor
@@ -28,25 +30,38 @@ def contract(letters: str, *factors: Tensor) -> Tensor:
         always give the same order.
     """
     left, _, out = letters.partition("->")
-    names = left.split(",")
-    lead = factors[0].dim() - len(names[0])
-    sizes: dict[str | int, int] = {}
-    keys: list[frozenset[str | int]] = []
-    for name, x in zip(names, factors, strict=True):
-        labels = (*range(lead), *name)
-        # A leading dimension of size 1 is as good as absent.
-        held = {a: n for a, n in zip(labels, x.shape, strict=True) if not (isinstance(a, int) and n == 1)}
-        sizes.update(held)
-        keys.append(frozenset(held))
-    wanted = frozenset(out) | {a for a in sizes if isinstance(a, int)}
-    work = list(zip(names, factors, strict=True))
-    for i, j in _order(keys, wanted, sizes):
+    work = list(zip(left.split(","), factors, strict=True))
+    for i, j in _pairs(letters, tuple(tuple(map(index, x.shape)) for x in factors)):
         (one, x), (other, y) = work[i], work[j]
         work = [w for k, w in enumerate(work) if k not in (i, j)]
         needed = set(out).union(*(name for name, _ in work))
         made = "".join(sorted((set(one) | set(other)) & needed)) if work else out
         work.append((made, torch.einsum(f"...{one},...{other}->...{made}", x, y)))
     return work[0][1]
+
+
+# The search is not for a tracer to look into; its result is remembered.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch gives it no types
+def _pairs(letters: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, int], ...]:
+    """The order of a product of tensors of these shapes."""
+    return _search(letters, shapes)
+
+
+@lru_cache(4096)
+def _search(letters: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, int], ...]:
+    left, _, out = letters.partition("->")
+    names = left.split(",")
+    lead = len(shapes[0]) - len(names[0])
+    sizes: dict[str | int, int] = {}
+    keys: list[frozenset[str | int]] = []
+    for name, shape in zip(names, shapes, strict=True):
+        labels = (*range(lead), *name)
+        # A leading dimension of size 1 is as good as absent.
+        held = {a: n for a, n in zip(labels, shape, strict=True) if not (isinstance(a, int) and n == 1)}
+        sizes.update(held)
+        keys.append(frozenset(held))
+    wanted = frozenset(out) | {a for a in sizes if isinstance(a, int)}
+    return tuple(_order(keys, wanted, sizes))
 
 
 def _order(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from recc.backends.torch_eager.launch import Part, Run, full, order
 from recc.backends.torch_eager.module import PassFunctions
+from recc.backends.torch_eager.shapes import cut
 from recc.forms.passes import Pass, Port
 
 Place = tuple[int, ...]
@@ -82,7 +83,7 @@ class _Grid:
         """All steps of a value, `[B, *scan, *batch, *axes]`."""
         steps = self._run.steps
         if values:
-            return torch.stack([values[at] for at in product(*map(range, steps))], 1).unflatten(1, steps)
+            return cut(torch.stack([values[at] for at in product(*map(range, steps))], 1), 1, steps)
         lead = self._run.lead
         return self._run.zeros(loop, port, (lead[0], *steps, *lead[1:]))
 

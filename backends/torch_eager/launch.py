@@ -19,6 +19,7 @@ from torch import Tensor
 
 from recc.backends.torch_eager.module import Function, Module, PassFunctions
 from recc.backends.torch_eager.ops import Env
+from recc.backends.torch_eager.shapes import cut
 from recc.forms.distribute import Phase
 from recc.forms.passes import Carry, Pass, Port
 
@@ -112,27 +113,28 @@ def run_line(run: Run, functions: PassFunctions) -> None:
     given = {p.value: _whole(run, loop, p) for p in loop.reads if p.role in ("argument", "kept", "clock")}
     invariant = {p.value: fixed[p.name].unsqueeze(0) for p in loop.reads if p.role == "prologue"}
     pieces: dict[str, list[Tensor]] = {p.value: [] for p in loop.writes if p.role != "carry"}
-    for start, count, size in _segments(steps, run.chunk if loop.chunk else 1):
-        segment = _Segment(run, functions, count, size, carries)
+    for start, count, size in _stretches(steps, run.chunk if loop.chunk else 1):
+        stretch = _Stretch(run, functions, count, size, carries)
         table = dict(invariant)
         for port in (p for p in loop.reads if p.value in given):
             piece = given[port.value].narrow(1, start, count * size) if count * size < steps else given[port.value]
-            table[port.value] = segment.stacked(piece, port)
-        segment.run(table)
+            table[port.value] = stretch.stacked(piece, port)
+        stretch.run(table)
         for port in (p for p in loop.writes if p.role != "carry"):
-            pieces[port.value].append(segment.unstacked(table[loop.step.output[port.value].name], port))
-        carries = segment.carries
+            pieces[port.value].append(stretch.unstacked(table[loop.step.output[port.value].name], port))
+        carries = stretch.carries
     for port in (p for p in loop.writes if p.role != "carry"):
         whole = _joined(run, loop, port, pieces[port.value])
         whole = whole.flip(1) if loop.directions[0] == -1 else whole
         if port.role == "output":
             # What may lie in an argument's memory is copied: the caller may write to a result.
-            whole = whole.clone() if port.value in functions.views else whole.contiguous()
+            own = port.value in functions.views
+            whole = whole.clone(memory_format=torch.contiguous_format) if own else whole.contiguous()
         run.written(port)[port.name, port.part] = whole
     run.finish(loop, carries)
 
 
-def _segments(steps: int, chunk: int) -> Iterator[tuple[int, int, int]]:
+def _stretches(steps: int, chunk: int) -> Iterator[tuple[int, int, int]]:
     """Stretches of equal chunks: the first step, the number of chunks, and their size."""
     size = min(chunk, steps) or steps
     whole = steps // size * size if size else 0
@@ -161,7 +163,7 @@ def _joined(run: Run, loop: Pass, port: Port, pieces: Sequence[Tensor]) -> Tenso
     return run.zeros(loop, port, (run.lead[0], 0, *run.lead[1:]))
 
 
-class _Segment:
+class _Stretch:
     """A stretch of `count` chunks of `size` steps: values of all chunks are `[count, B, *batch, *axes]`."""
 
     def __init__(self, run: Run, functions: PassFunctions, count: int, size: int, carries: Mapping[Part, Tensor]):
@@ -181,10 +183,11 @@ class _Segment:
         if not loop.chunk:
             places = {a: 2 + heads + i for i, a in enumerate(port.axes)}
             return value.permute(1, 0, *range(2, 2 + heads), *(places[a] for a in wanted))
-        value = value.unflatten(1, (self._count, self._size))
+        value = cut(value, 1, (self._count, self._size))
         places = {a: 2 + heads + i for i, a in enumerate(port.axes)}
         places[loop.chunk] = 2
-        return value.permute(1, 0, *range(3, 3 + heads), *(places[a] for a in wanted))
+        value = value.permute(1, 0, *range(3, 3 + heads), *(places[a] for a in wanted))
+        return value.contiguous() if self._functions.products else value
 
     def unstacked(self, value: Tensor, port: Port) -> Tensor:
         """The reverse of `stacked`, of full size along the batch."""

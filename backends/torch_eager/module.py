@@ -21,7 +21,7 @@ from recc.backends.cache import cache_folder, edited_copy, writable_folder
 from recc.backends.torch_eager.emit import emit_block
 from recc.backends.torch_eager.ops import Env
 from recc.errors import UsageError
-from recc.forms.block import Block, Constant, Gather, Map, Rename, Shift
+from recc.forms.block import Block, Constant, Contract, Gather, Map, Matrix, Rename, Shift
 from recc.forms.distribute import Phase, distribute
 from recc.forms.passes import Parallel, Pass, Sequential
 
@@ -41,7 +41,8 @@ class PassFunctions:
     """A pass with its functions: `None` for a Block without operations.
 
     `phases` and `functions` belong together. Over several scan axes there are none, but `step`. `views` are
-    the outputs of the step that may lie in the memory of what it reads.
+    the outputs of the step that may lie in the memory of what it reads. `products` says whether it has products
+    of matrices, each of which would copy what does not lie row by row.
     """
 
     loop: Pass
@@ -50,6 +51,7 @@ class PassFunctions:
     functions: tuple[Function | None, ...]
     step: Function | None
     views: frozenset[str]
+    products: bool
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,8 @@ def _functions(module: ModuleType, number: int, loop: Pass, phases: tuple[Phase,
         _ = block.input, block.output, block.root
     of_phases = [function(f"phase_{k + 1}") if p.block.ops else None for k, p in enumerate(phases)]
     step = function("step") if len(loop.directions) > 1 else None
-    return PassFunctions(loop, function("prologue"), phases, tuple(of_phases), step, _views(loop.step))
+    products = any(isinstance(op, (Contract, Matrix)) for op in loop.step.ops)
+    return PassFunctions(loop, function("prologue"), phases, tuple(of_phases), step, _views(loop.step), products)
 
 
 def _views(block: Block) -> frozenset[str]:

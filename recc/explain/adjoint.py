@@ -154,17 +154,15 @@ class Adjoint:
         terms: list[Node] = []
         if symbol.kind is Kind.OUTPUT:
             terms.append(Words("given"))
-        inner: list[Node] = []
         for part in parts:
             if isinstance(part, str):
                 terms.append(Words(part))
             elif not symbol.varies and part.varies:
-                inner.append(self._term(part, tuple(Shift(s) for s in scan)))
+                here = tuple(Shift(s) for s in scan)
+                terms.append(total(here, self._term(part, here)))
             else:
                 later = tuple(Shift(s, lag) for s, lag in zip(scan, part.lags, strict=False))
                 terms.append(self._term(part, later))
-        if inner:
-            terms.append(total((Shift(s) for s in scan), add(inner)))
         steps = tuple(Shift(s) for s in scan) if symbol.varies else ()
         return Equation(add(terms), at(self.name(name), steps, symbol.axes))
 

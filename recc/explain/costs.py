@@ -68,10 +68,10 @@ _COUNTS = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0))
 
 
 def _scaled(value: float, units: tuple[tuple[str, float], ...]) -> str:
-    """A number with two digits and a unit."""
+    """A number with two digits and a unit that it is not parted from."""
     unit, size = next((u for u in units if value >= u[1]), units[-1])
     scaled = value / size
-    return f"{scaled:.0f} {unit}".strip() if scaled >= 10 else f"{scaled:.1f} {unit}".strip()
+    return f"{scaled:.{0 if scaled >= 10 else 1}f}\N{NO-BREAK SPACE}{unit}".strip()
 
 
 __all__ = ["Setting", "cost_blocks"]

@@ -52,6 +52,7 @@ body.recc { margin: 0 auto; max-width: 64rem; padding: 1.5rem 1.25rem 3rem; }
 .recc table { border-collapse: collapse; margin: 0.6rem 0; }
 .recc th, .recc td { text-align: left; vertical-align: top; padding: 0.3rem 1.4rem 0.3rem 0; font-weight: inherit; }
 .recc thead th { color: var(--soft); font-size: 0.85rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+.recc th code { white-space: nowrap; }
 .recc tbody tr + tr > * { border-top: 1px solid var(--line); }
 .recc details { margin: 0.5rem 0; }
 .recc summary { cursor: pointer; color: var(--link); }

@@ -165,8 +165,8 @@ class Table:
                 best = self._best_chunk(best, call)
             options.append(best)
         taken = min(options, key=lambda o: o.price)
-        if taken.price == float("inf"):
-            taken = options[0]
+        if taken.price == float("inf") or prod(call.steps) == 1:
+            taken = options[0]  # a step alone has nothing to run side by side
         return Choice(taken.name, taken.chunk, tuple(options))
 
     def _best_chunk(self, default: Option, call: Call) -> Option:

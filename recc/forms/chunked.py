@@ -65,6 +65,8 @@ class ChunkedSolver:
         self.mixed = self._mixed()
         work = Workspace(structure.rec)
         self.decay = self._decay(work, size)
+        if self.decay.axes and not size:
+            raise CannotDerive("a decay that is not the same for the whole state needs the size of a chunk")
         self.start = pairs.real(b, into.carried(self.state))
         self.w = [self._right(t) for t in self.low]
         terms = [self._split([self._lower(g) for g in grouped(work, t.left)]) for t in self.low]

@@ -20,8 +20,8 @@ from recc.prove.ring import Exact, Space
 from recc.recurrence import Domain, Dtype, Kind, Recurrence
 
 _ANY = Domain()
-#: Bits of the numerators of random points: each coordinate is one of 2**128 values.
-BITS = 128
+#: Bits of the numerators of random points: each coordinate is one of 2**64 values.
+BITS = 64
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Given:
     initial: dict[str, Array]
     clock: int
     direction: dict[int, tuple[str, tuple[int, ...]]]
-    domains: dict[int, Domain]
+    domains: dict[int, Domain | None]
 
 
 class Maker:
@@ -93,7 +93,7 @@ class Maker:
         own = dict(case.sizes)
         self.sizes = {a.name: own[a.size_of] for a in rec.axes}
         self.indices = random.Random(0)
-        self.domains: dict[int, Domain] = {}
+        self.domains: dict[int, Domain | None] = {}
 
     def given(self, *, state: bool) -> Given:
         """All arguments, and states to begin with if `state`."""
@@ -134,7 +134,7 @@ class Maker:
             above = dtype == "real" and (domain.lower > 0 or (domain.lower == 0 and domain.lower_open))
             made = space.input(label, positive=above, truth=dtype == "bool")
             (atom,) = made.atoms()
-            self.domains[atom] = domain if dtype != "bool" else Domain(0, 1)
+            self.domains[atom] = None if dtype == "bool" else domain
             return made
         if dtype == "bool":
             return space.number(self.points.randrange(2))
@@ -143,7 +143,7 @@ class Maker:
 
 
 def draw(domain: Domain, rng: random.Random) -> Fraction:
-    """A random rational number of a domain, one of 2**128, of moderate size."""
+    """A random rational number of a domain, one of 2**64, of moderate size."""
     part = Fraction(2 * rng.getrandbits(BITS) + 1, 2 << BITS)
     low, high = domain.lower, domain.upper
     if math.isfinite(low) and math.isfinite(high):
@@ -190,11 +190,11 @@ def as_parts(value: Array, dtype: Dtype, select: Any = lambda x: x.value) -> Arr
     return np.stack([arrays.each(real_part, plain), arrays.each(imaginary_part, plain)], -1)
 
 
-def places(domains: Mapping[int, Domain], count: int, seed: int = 0) -> Iterator[dict[int, Fraction]]:
-    """Random values for all unknowns, inside their domains."""
+def places(domains: Mapping[int, Domain | None], count: int, seed: int = 0) -> Iterator[dict[int, Fraction]]:
+    """Random values for all unknowns, inside their domains; those without one are truth values."""
     rng = random.Random(seed)
     for _ in range(count):
-        yield {atom: Fraction(rng.randrange(2)) if d == Domain(0, 1) else draw(d, rng) for atom, d in domains.items()}
+        yield {atom: Fraction(rng.randrange(2)) if d is None else draw(d, rng) for atom, d in domains.items()}
 
 
 __all__ = ["BITS", "Case", "Given", "Maker", "as_duals", "as_parts", "default_cases", "draw", "make_case", "places"]

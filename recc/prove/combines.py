@@ -100,7 +100,9 @@ def _steps(laws: _Laws, group: Sequence[Scan], compare: Comparison) -> None:
 class _Laws:
     """The Blocks of one combine, run on elements."""
 
-    def __init__(self, space: Space, sizes: Mapping[str, int], scan: Scan, block: Block, domains: dict[int, Domain]):
+    def __init__(
+        self, space: Space, sizes: Mapping[str, int], scan: Scan, block: Block, domains: dict[int, Domain | None]
+    ):
         self.space, self.sizes, self.scan, self.block = space, sizes, scan, block
         self.domains = domains
         self.found = maps.elements(scan, block)

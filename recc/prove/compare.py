@@ -31,7 +31,7 @@ class Comparison:
     points. `undefined`: the step loop gives NaN. `degree` and `products` are the largest of any bound.
     """
 
-    domains: dict[int, Domain]
+    domains: dict[int, Domain | None]
     same: int = 0
     alike: int = 0
     undefined: int = 0
@@ -69,7 +69,7 @@ class Comparison:
 
         They differ in the coefficient of some product of exponentials and atoms. That coefficient is zero at the
         point, or another product coincides with this one there, or two atoms have the same argument: each asks a
-        polynomial of at most twice the degree to vanish, which has probability degree / 2**128 (Schwartz, Zippel).
+        polynomial of at most twice the degree to vanish, which has probability degree / 2**64 (Schwartz, Zippel).
         `atoms` is how many there are.
         """
         return (4 * self.products + atoms**2) * 2 * self.degree / 2.0**BITS

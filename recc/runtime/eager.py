@@ -104,7 +104,7 @@ class Eager:
         return [outputs[s.name] for s in self.rec.outputs], [finals[s.name] for s in self.rec.slots]
 
     # Deriving and emitting is not for a tracer to look into.
-    @torch.compiler.assume_constant_result
+    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch gives it no types
     def _ready(
         self,
         sizes: tuple[tuple[str, int], ...],

@@ -72,7 +72,7 @@ class _Readout(Ring):
 
     def _read(self, expr: Read) -> Products:
         if expr.name not in self.analysis.targets or any(isinstance(i, At) for i in expr.index):
-            raise self.refuse(expr) if expr.children else NotAffine(expr, "not a state of the stage")
+            raise NotAffine(expr, "not a state of the stage, or read at an index that is computed")
         return (Product((), (), expr, False, expr.span),)
 
 

@@ -7,6 +7,7 @@ is checked as it is printed.
 from __future__ import annotations
 
 import cmath
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -41,6 +42,10 @@ _CALLS: Mapping[str, Callable[..., Any]] = {
     "where": lambda c, a, b: a if c else b, "sigmoid": lambda x: 1 / (1 + cmath.exp(-x)), "tanh": cmath.tanh,
     "logaddexp": lambda a, b: np.logaddexp(complex(a).real, complex(b).real), "log": cmath.log, "sqrt": cmath.sqrt,
     "im": lambda z: complex(z).imag, "sign": lambda x: np.sign(complex(x).real),
+    "min": lambda *a: min(a, key=lambda z: complex(z).real), "sin": cmath.sin, "cos": cmath.cos,
+    "relu": lambda x: max(complex(x).real, 0), "log1p": lambda x: cmath.log(1 + x),
+    "silu": lambda x: x / (1 + cmath.exp(-x)), "erf": lambda x: math.erf(complex(x).real), "stop": lambda x: x,
+    "clamp": lambda x, low, high: min(max(complex(x).real, low), high),
     "expm1": lambda x: cmath.exp(x) - 1, "softplus": lambda x: cmath.log(1 + cmath.exp(x)),
 }  # fmt: skip
 
@@ -139,6 +144,10 @@ class Evaluator:
             return sum(values)
         if node.fn == "prod":
             return np.prod(values) if values else 1
+        if node.fn == "mean":
+            return sum(values) / len(values)
+        if node.fn == "softmax":
+            return np.exp(self.value(node.arg, scope)) / np.sum(np.exp(values))
         if node.fn == "logsumexp":
             return np.logaddexp.reduce([complex(v).real for v in values])
         return {"max": max, "min": min}[node.fn](complex(v).real for v in values)

@@ -94,8 +94,12 @@ class Run:
 
         def value(name: str, steps: tuple[int, ...], index: tuple[int, ...]) -> Any:
             array = values[name]
-            if any(i < 0 or i >= n for i, n in zip(index, array.shape[len(steps) :], strict=True)):
+            placed = tuple(
+                map(_placed, index, array.shape[len(steps) :], (rec.axis[a].edge for a in rec.table[name].axes))
+            )
+            if any(i is None for i in placed):
                 return 0
+            index = tuple(i for i in placed if i is not None)
             if all(1 <= s <= STEPS for s in steps):
                 return array[(*(s - 1 for s in steps), *index)]
             if name in first and len(steps) == 1:
@@ -108,6 +112,13 @@ class Run:
             return 0
 
         return value
+
+
+def _placed(index: int, size: int, edge: str) -> int | None:
+    """An index by the rule of its axis for what is outside: nothing, the other end, or the nearest element."""
+    if 0 <= index < size:
+        return index
+    return None if edge == "zero" else index % size if edge == "wrap" else min(max(index, 0), size - 1)
 
 
 __all__ = ["STEPS", "Run", "stored"]

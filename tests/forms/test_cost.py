@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
-from math import prod
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ import recc
 from recc import zoo
 from recc.check import load
 from recc.errors import Refusal, Unsupported, UsageError
-from recc.forms.block import Block
+from recc.forms.block import Value
 from recc.forms.builder import Builder
 from recc.forms.choose import choose, instead, require
 from recc.forms.cost import Cost, cost
@@ -75,10 +74,12 @@ def test_gradients_cost_more_than_none(name: str, which: str) -> None:
 
 @pytest.mark.parametrize(("name", "which"), [(n, f) for n, f in FORMS if f in ("sequential", "chunked")])
 def test_steps_and_chunks_are_linear_in_time(name: str, which: str) -> None:
-    less, more = (costs(name, which, steps) for steps in (1 << 14, 1 << 15))
-    assert work(more) == pytest.approx(2 * work(less), rel=0.02)
-    assert more.moved == pytest.approx(2 * less.moved, rel=0.02)
-    assert not more.quadratic
+    """Beside what is done once, each step costs the same."""
+    found = [costs(name, which, steps) for steps in (1 << 14, 1 << 15, 1 << 16)]
+    for field in (work, lambda c: c.moved):
+        first, second, third = map(field, found)
+        assert third - second == pytest.approx(2 * (second - first), rel=1e-3)
+    assert not found[-1].quadratic
 
 
 @pytest.mark.parametrize("name", [n for n, f in FORMS if f == "scan"])
@@ -130,19 +131,19 @@ def test_a_cost_asks_for_nothing_but_operations() -> None:
     assert found[0] == found[1]
 
 
-def walked(build: Any, sizes: Mapping[str, int], lead: int = 1, full: bool = True) -> Any:
-    b = Builder("block", tuple(sizes), {a: a for a in sizes})
-    inputs = build(b)
-    block: Block = b.build({"out": inputs.pop()})
+def walked(build: Callable[[Builder], Value], sizes: Mapping[str, int], lead: int = 1, full: bool = True) -> Any:
+    b = Builder("block", {a: a for a in sizes})
+    b.output("out", build(b))
+    block = b.build()
     held = {v.name: Held(frozenset(v.axes), full, None, True) for v in block.inputs}
     pieces = list(Walk(block, sizes, lead, held, 1 << 20).pieces())
     return pieces[-1]
 
 
 def test_a_matrix_product_is_counted_by_its_axes() -> None:
-    def build(b: Builder) -> list[Any]:
+    def build(b: Builder) -> Value:
         x, y = b.input("x", ("i", "j")), b.input("y", ("j", "k"))
-        return [b.contract((x, y), ("j",))]
+        return b.contract((x, y), ("j",))
 
     (kernel,) = walked(build, {"i": 20, "j": 30, "k": 40}, lead=7).forward
     assert (kernel.products, kernel.matrices) == (7 * 20 * 30 * 40, 7)
@@ -152,8 +153,8 @@ def test_a_matrix_product_is_counted_by_its_axes() -> None:
 
 
 def test_what_is_the_same_everywhere_is_computed_once() -> None:
-    def build(b: Builder) -> list[Any]:
-        return [b.map("exp", b.input("x", ("i",)))]
+    def build(b: Builder) -> Value:
+        return b.map("exp", b.input("x", ("i",)))
 
     (varying,), (same,) = (walked(build, {"i": 10}, 100, full).forward for full in (True, False))
     assert (varying.written, same.written) == (1000, 10)
@@ -171,7 +172,7 @@ def test_the_model_has_the_thresholds_of_the_backend() -> None:
     from recc.forms import work
 
     assert (scan._BLOCK, scan._SHORT, scan._WIDE["cpu"]) == (BLOCK, SHORT, DEVICES["cpu"].wide)
-    assert scan._WIDE_ELSEWHERE == DEVICES["cuda"].wide
+    assert DEVICES["cuda"].wide == scan._WIDE_ELSEWHERE
     assert (convolve._SHORT, convolve._MEDIUM) == (work.SHORT, work.MEDIUM)
 
 
@@ -222,7 +223,7 @@ def test_one_step_and_compiled_kernels_are_sequential(name: str) -> None:
     found = choose(rec, "c", sizes_of(rec), steps).options
     assert all(o.refusal is not None for o in found[1:])
     taken = choose(rec, "torch", sizes_of(rec), (1,) * len(rec.scan))
-    assert taken.taken.price == min(o.price for o in taken.options)
+    assert taken.name == "sequential"
 
 
 def test_a_choice_is_made_once() -> None:
@@ -312,4 +313,4 @@ def test_devices() -> None:
 
 def test_sizes_that_are_not_known_have_a_default() -> None:
     assert choose(program("hgrn")).name in ("sequential", *PARALLEL)
-    assert prod(choose(program("roesser"), "torch", {}, (8, 8)).taken.cost is not None for _ in range(1))
+    assert choose(program("roesser"), "torch", {}, (8, 8)).name == "sequential"

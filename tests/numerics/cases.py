@@ -186,7 +186,8 @@ PROGRAMS: Mapping[str, Program] = {
         "S", (K, V), delta(lambda a: a["f"]),
     ),
     "elementwise decay": Program(
-        "recurrence plain(i)\n input x[i], g[i] <= 0\n state h[i]\n h[t] = exp(g[t]) * h[t-1] + x[t]\n output y[t] = h[t]",
+        "recurrence plain(i)\n input x[i], g[i] <= 0\n state h[i]\n h[t] = exp(g[t]) * h[t-1] + x[t]\n"
+        " output y[t] = h[t]",
         "h", (K,), elementwise(lambda a: a["g"].exp()),
     ),
     "elementwise factor": Program(
@@ -298,7 +299,9 @@ def draw(name: str, kind: str, steps: int, batch: int = 1, seed: int = 0, given:
         found["f"] = rng.choice(GATES[kind], size=(batch, steps, K))
     if "turn" in name:
         shape = (batch, steps, K) if name == "turn" else (K,)
-        found["theta"] = rng.choice([np.pi, np.pi / 2, 1e-4, 0.0], size=shape) if kind == "quarter" else rng.uniform(-4, 4, shape)
+        found["theta"] = (
+            rng.choice([np.pi, np.pi / 2, 1e-4, 0.0], size=shape) if kind == "quarter" else rng.uniform(-4, 4, shape)
+        )
     if name == "constant phase":
         found["a"] = np.exp(1j * rng.uniform(-4, 4, K))
     if "delta" in name:

@@ -124,4 +124,16 @@ def refused(name: str, form: str) -> bool:
     return isinstance(found.get(form), recc.Refusal)
 
 
-__all__ = ["bound", "by_form", "by_loop", "check", "distance", "errors", "expected", "leaves", "pulled", "refused", "within"]
+__all__ = [
+    "bound",
+    "by_form",
+    "by_loop",
+    "check",
+    "distance",
+    "errors",
+    "expected",
+    "leaves",
+    "pulled",
+    "refused",
+    "within",
+]

@@ -79,7 +79,9 @@ def run(d: Tensor, b: Tensor, first: Tensor, u: Tensor | None = None, w: Tensor 
     none = torch.zeros(b.shape[1], 0, dtype=b.dtype)
     left = none if u is None else u.movedim(1, 0)
     right = none if w is None else w.movedim(1, 0)
-    found: Any = _Steps.apply(d.movedim(1, 0).expand(b.shape[1], *(-1,) * (d.dim() - 1)), b.movedim(1, 0), first, left, right)  # type: ignore[no-untyped-call]  # torch has no types for it
+    found: Any = _Steps.apply(
+        d.movedim(1, 0).expand(b.shape[1], *(-1,) * (d.dim() - 1)), b.movedim(1, 0), first, left, right
+    )  # type: ignore[no-untyped-call]  # torch has no types for it
     return torch.cat([first.unsqueeze(1), found.movedim(0, 1)], 1)
 
 

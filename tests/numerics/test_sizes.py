@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def in_pieces(name: str, arrays: Arrays, weights: dict[str, Any], form: str, cou
     cuts = np.linspace(0, steps, count + 1).astype(int)
     state: Any = tensors["initial"]
     outputs = []
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         piece = {n: x[:, start:end] if x.dim() > 1 else x for n, x in tensors.items() if n != "initial"}
         output, state = op(**piece, initial_state=state, output_final_state=True)
         outputs.append(output)

@@ -18,8 +18,8 @@ from tests.torch_eager.programs import TorchProgram, by_torch
 #: With the number of steps: tracing takes its time.
 COMPILED = [
     (by_torch("gated_delta"), 3),
-    (by_torch("gated_delta", "chunked", 2), 4),
-    (by_torch("both", "scan"), 3),
+    (by_torch("retention", "chunked", 2), 4),
+    (by_torch("both", "scan"), 2),
     (by_torch("roesser"), 1),
 ]
 WAYS = [
