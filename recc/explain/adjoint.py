@@ -92,7 +92,9 @@ class Adjoint:
                 continue
             seed = self.work.read_of(self.work.symbols[self.name(symbol.name)])
             try:
-                flows = list(reverse.flows(equation.expr, seed, self.work.read_of(symbol)))
+                # The symbol stands for its expression unless that is spread along more axes by the equation.
+                whole = self.work.read_of(symbol) if set(equation.expr.axes) == set(symbol.axes) else equation.expr
+                flows = list(reverse.flows(equation.expr, seed, whole))
             except NoFormula as why:
                 for read in {r.name for r in reads(equation.expr)}:
                     found[read].append(f"(what {symbol.name} gives back through `{why.args[0]}`)")

@@ -107,7 +107,10 @@ class Chunk:
         place = Shift(self.t.name, self.t.offset - readout.lag)
         right = self._unrolled(place, factors, readout.over, readout.names)
         left = self.stage.maths.target(readout.left) if readout.left else self.stage.maths.node(readout.whole)
-        return Equation(right, left)
+        # States further back than the one before the chunk, or after it, belong to other chunks.
+        back = readout.lag * self.way.direction
+        side: Node | str = self.way.upto(self.way.start, place) if back > 1 else ""
+        return Equation(right, left, self.way.upto(place, self.way.end) if back < 0 else side)
 
     def _state(self, place: Shift) -> Node:
         return at(self.stage.state.name, place, self.stage.state.axes)
@@ -124,9 +127,8 @@ class Chunk:
         axes = tuple(called.get(a, a) for a in self.axes)
         state = tuple(called.get(a, a) for a in self.stage.state.axes)
         terms: list[Node] = []
-        if self.stage.keeps:
-            first = at(self.stage.state.name, self.way.start, state, brief=any(a != b for a, b in names))
-            terms.append(summed(over, [*factors, (self._gamma_along(place, axes), axes), (first, state)]))
+        first = at(self.stage.state.name, self.way.start, state, brief=any(a != b for a, b in names))
+        terms.append(summed(over, [*factors, (self._gamma_along(place, axes), axes), (first, state)]))
         below = self.way.upto(self.s, place)
         weight = self._weight_along(place, self.s, axes)
         for r, low in enumerate(self.stage.low):
@@ -174,9 +176,8 @@ class Chunk:
         reach = at(self._letter("reach", r), self.t, self._axes((), [low.w], True))
         axes = self._axes((), [low.w], True)
         terms: list[Node] = []
-        if self.stage.keeps:
-            start = (self._state(self.way.start), self.stage.state.axes)
-            terms.append(summed(low.over, [(reach, axes), start]))
+        start = (self._state(self.way.start), self.stage.state.axes)
+        terms.append(summed(low.over, [(reach, axes), start]))
         below = self.way.upto(self.s, self.t, strict=True)
         for q, other in enumerate(self.stage.low):
             matrix = self._pairwise("low", r, q, self._axes(low.over, [low.w, other.u], True))
@@ -216,7 +217,12 @@ def _difference(first: Shift, second: Shift, direction: int = 1) -> Node:
 
 
 def chunk_equations(stage: Linear) -> list[tuple[str, list[Equation]]]:
-    """The equations of the chunked form in groups, each with the sentence that leads to it."""
+    """The equations of the chunked form in groups, each with the sentence that leads to it.
+
+    None where nothing of a state is kept as it is: then no step reaches further than the next.
+    """
+    if not stage.keeps:
+        return []
     chunk = Chunk(stage)
     groups = []
     if stage.decay is not None:

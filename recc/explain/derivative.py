@@ -36,27 +36,31 @@ class Reverse:
         self.work = work
         self.gradients = gradients
 
-    def flows(self, expr: Expr, seed: Expr, value: Expr) -> Iterator[Flow]:
+    def flows(self, expr: Expr, seed: Expr, value: Expr, alike: frozenset[str] = frozenset()) -> Iterator[Flow]:
         """The contributions to every read. `value` is a short way to write the expression itself.
 
-        Raises `NoFormula`.
+        `alike` are axes that an enclosing sum runs over, along which the gradient is the same. Raises
+        `NoFormula`.
         """
         if expr.dtype in ("bool", "int"):
             return
-        seed = self.over(seed, expr)
+        seed = self.over(seed, expr, alike)
+        alike &= frozenset(expr.axes)
         if isinstance(expr, Read):
             yield Flow(expr, seed)
         elif isinstance(expr, Reduce):
-            yield from self._reduce(expr, seed, value)
+            yield from self._reduce(expr, seed, value, alike)
         elif isinstance(expr, Matrix):
             yield from self._matrix(expr, seed, value)
         elif isinstance(expr, Apply):
             for arg, local in zip(expr.args, self._locals(expr, value), strict=True):
                 if local is not None and not isinstance(arg, Number):
-                    yield from self.flows(arg, local(seed), arg)
+                    yield from self.flows(arg, local(seed), arg, alike)
 
-    def over(self, seed: Expr, expr: Expr) -> Expr:
+    def over(self, seed: Expr, expr: Expr, alike: frozenset[str]) -> Expr:
         """A gradient summed over the axes that an expression does not have; real where the expression is."""
+        copies = [self.size(a) for a in self.work.ordered(alike) if a not in expr.axes and a not in seed.axes]
+        seed = self.mul(*copies, seed) if copies else seed
         if seed.dtype == "complex" and expr.dtype != "complex":
             seed = self.work.apply("re", seed)
         return self.sum([a for a in seed.axes if a not in expr.axes], seed)
@@ -113,6 +117,10 @@ class Reverse:
             total = self.work.reduce("sum", list(over), held)
         return self.mul(*outside, total)
 
+    def size(self, axis: str) -> Expr:
+        """How long an axis is."""
+        return self.work.reduce("sum", [axis], self.work.one(axis))
+
     def conj(self, expr: Expr) -> Expr:
         """The conjugate of what is complex."""
         return self.work.apply("conj", expr) if expr.dtype == "complex" else expr
@@ -136,7 +144,7 @@ class Reverse:
         rule = _RULES.get(fn, _named)
         return rule(self, expr, value)
 
-    def _reduce(self, expr: Reduce, seed: Expr, value: Expr) -> Iterator[Flow]:
+    def _reduce(self, expr: Reduce, seed: Expr, value: Expr, alike: frozenset[str]) -> Iterator[Flow]:
         fn, arg = expr.fn, expr.arg
         if fn == "sum":
             inner = seed
@@ -149,14 +157,13 @@ class Reverse:
         elif fn == "prod":
             inner = self.mul(seed, self.div(value, arg))
         elif fn == "mean":
-            sizes = [self.work.reduce("sum", [a], self.work.one(a)) for a in expr.over]
-            inner = self.div(seed, self.mul(*sizes))
+            inner = self.div(seed, self.mul(*(self.size(a) for a in expr.over)))
         elif fn == "softmax":
             mean = self.sum(expr.over, self.mul(seed, value))
             inner = self.mul(value, self.apply("sub", seed, mean))
         else:
             raise NoFormula(fn)
-        yield from self.flows(arg, inner, arg)
+        yield from self.flows(arg, inner, arg, alike | frozenset(expr.over))
 
     def _matrix(self, expr: Matrix, seed: Expr, value: Expr) -> Iterator[Flow]:
         raise NoFormula(expr.fn)

@@ -56,7 +56,7 @@ class Figures:
         title = f"Mask and decay of {names}"
 
         def draw() -> str:
-            if stage is None:
+            if stage is None or not stage.keeps:
                 raise NoPicture(_no_decay(structure))
             if stage.decay is None:
                 raise NoPicture(f"`{names}` keeps everything, so the matrix is 1 wherever the mask lets it through.")

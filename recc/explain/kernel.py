@@ -22,7 +22,7 @@ def kernel_equations(structure: Affine, stage: Linear | None) -> Groups:
     rec = structure.rec
     if len(rec.scan) != 1 or not structure.constant or structure.algebra != "ring":
         return []
-    if stage is None or stage.low:
+    if stage is None or stage.low or not stage.keeps:
         return _of_matrices(Step(structure))
     found: list[Equation] = []
     for readout in stage.readouts:

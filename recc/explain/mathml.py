@@ -99,7 +99,7 @@ class MathML(Printer):
         fn, args = node.fn, [self(a) for a in node.args]
         if fn == "inv":
             return f"<msup>{self._bracketed(args[0])}<mrow><mo>−</mo><mn>1</mn></mrow></msup>"
-        if fn == "abs":
+        if fn in ("abs", "size"):
             return f"<mrow><mo>|</mo>{args[0]}<mo>|</mo></mrow>"
         if fn == "where":
             rows = [(args[1], args[0]), (args[2], "<mtext>otherwise</mtext>")]

@@ -8,7 +8,7 @@ from typing import get_args
 
 from recc.explain.notation import Big, Binary, Call, Equation, Indexed, Infix, Name, Node, Num, Power, Prefix, Shift
 from recc.explain.printers import Latex, Text
-from recc.recurrence import Along, Apply, Expr, Index, Matrix, Number, Read, Recurrence, Reduce, Step, Symbol
+from recc.recurrence import Along, Apply, Expr, Index, Kind, Matrix, Number, Read, Recurrence, Reduce, Step, Symbol
 
 _INFIX: Mapping[str, Infix] = {op: op for op in get_args(Infix)}
 _TEXT, _LATEX = Text(), Latex()
@@ -55,12 +55,21 @@ class Maths:
             return self._places(at)[self.rec.scan.index(expr.scan)]
         if isinstance(expr, Read):
             return self._read(expr, at)
+        if isinstance(expr, Reduce) and expr.fn == "sum" and self._is_one(expr.arg):
+            return Call("size", (Shift(expr.over[0].partition("'")[0]),))
         if isinstance(expr, Reduce):
             return Big(expr.fn, tuple(Shift(a) for a in expr.over), self.node(expr.arg, at))
         if isinstance(expr, Matrix):
             return Call(expr.fn, tuple(self.node(a, at) for a in expr.args), (expr.rows, expr.cols))
         assert isinstance(expr, Apply)
         return self._apply(expr, at)
+
+    def _is_one(self, expr: Expr) -> bool:
+        """Whether an expression is the constant that an analysis sums to count the elements of an axis."""
+        if not isinstance(expr, Read) or len(expr.index) != 1:
+            return False
+        symbol = self._symbol(expr.name)
+        return symbol.kind is Kind.CONST and isinstance(symbol.value, Number) and symbol.value.value == 1
 
     def _symbol(self, name: str) -> Symbol:
         return self.more[name] if name in self.more else self.rec.table[name]

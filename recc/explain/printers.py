@@ -223,7 +223,7 @@ class Text(Printer):
         return f"{sign}_{below}({self(node.arg)})", ATOM
 
     def _call(self, node: Call) -> str:
-        if node.fn == "abs":
+        if node.fn in ("abs", "size"):
             return f"|{self(node.args[0])}|"
         index = f"[{', '.join(node.index)}]" if node.index else ""
         return f"{node.fn}{index}({', '.join(self(a) for a in node.args)})"
@@ -292,7 +292,7 @@ class Latex(Printer):
             return rf"\left({args[0]}\right)^{{-1}}"
         if node.index:
             return rf"\operatorname{{{fn}}}_{{{', '.join(node.index)}}}({', '.join(args)})"
-        if fn == "abs":
+        if fn in ("abs", "size"):
             return rf"\left|{args[0]}\right|"
         if fn == "where":
             return rf"\begin{{cases}} {args[1]} & {args[0]} \\ {args[2]} & \text{{otherwise}} \end{{cases}}"

@@ -206,8 +206,8 @@ def _combines(found: Found) -> Iterator[Block]:
 def _chunks(found: Found) -> Iterator[Block]:
     made = []
     for structure, stage in found.affine:
-        if stage is not None:
-            blocks = _grouped(chunk_equations(stage))
+        blocks = _grouped(chunk_equations(stage)) if stage is not None else ()
+        if stage is not None and blocks:
             made.append((structure, (Paragraph(_stable(stage)), *blocks) if stage.decay is not None else blocks))
     yield from _of_each(found, made)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
@@ -194,6 +195,7 @@ class Builder:
         rows: tuple[str, ...] = (),
         cols: tuple[str, ...] = (),
         reverse: bool = False,
+        names: Sequence[str] = (),
     ) -> tuple[Value, ...]:
         """The components of a linear recurrence along an axis. See `Scan`.
 
@@ -207,6 +209,7 @@ class Builder:
             rows: axes of the state that the transitions mix, if any: they are matrices.
             cols: another axis of the same size for each of them.
             reverse: whether it runs from the end of the axis.
+            names: what to call the components, after their drives if not given.
 
         Returns:
             A value for each component, all over the same axes. Components that stay zero are constants.
@@ -229,14 +232,15 @@ class Builder:
                 (x, y): matrices[k, i] for x, k in enumerate(kept) for y, i in enumerate(kept) if (k, i) in matrices
             }
             way = (axis, algebra, rows, cols, reverse)
-            part = self.scan(some, [drives[k] for k in kept], [firsts[k] for k in kept], *way) if kept else ()
+            called = [names[k] for k in kept] if names else ()
+            part = self.scan(some, [drives[k] for k in kept], [firsts[k] for k in kept], *way, called) if kept else ()
             found = dict(zip(kept, part, strict=True))
             none = self.constant(zero, axes)
             return tuple(self.spread(found.get(k, none), axes) for k in range(len(b)))
         a_kl = tuple(matrices[kl] for kl in entries)
         parts: dict[str, object] = {"entries": entries, "a": a_kl, "b": drives, "first": firsts}
         parts |= {"axis": axis, "component": 0, "algebra": algebra, "rows": rows, "cols": cols, "reverse": reverse}
-        hints = ["" if self.known(v) is not None else v.name for v in b]
+        hints = names or ["" if self.known(v) is not None else v.name for v in b]
         return tuple(self._add(Scan, axes, "real", hint, **{**parts, "component": k}) for k, hint in enumerate(hints))
 
     def convolve(
@@ -298,6 +302,17 @@ class Builder:
         """The transpose of a gather: a tensor over `axes`."""
         arg = self.spread(arg, index.axes)
         return self._add(Scatter, self.sort(axes), "real", "", arg=arg, axis=axis, index=index, edge=edge)
+
+    def named(self, value: Value, name: str) -> Value:
+        """The value under a name, if it has none yet and nothing was made of it."""
+        made = next((k for k, op in enumerate(self.ops) if op.out == value), None)
+        used = any(value in op.operands for op in self.ops) or value in self.outputs.values()
+        if made is None or used or not re.fullmatch(r"x\d+", value.name) or name in self._names:
+            return value
+        found = Value(self._name(name), value.axes, value.dtype)
+        self.ops[made] = replace(self.ops[made], out=found)
+        self._known = {key: found if v == value else v for key, v in self._known.items()}
+        return found
 
     def spread(self, arg: Value, axes: Iterable[str]) -> Value:
         """The value broadcast over more axes."""

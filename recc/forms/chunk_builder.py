@@ -8,6 +8,7 @@ already contracted: `sum[i](q[t] * S[t])` is asked of the solver of S, and S its
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -18,6 +19,7 @@ from recc.forms.pass_builder import Delay, PassBuilder
 from recc.forms.passes import Carry, Port
 from recc.forms.sequential import Planner
 from recc.recurrence import Along, Axis, Expr, Kind, Read, Reduce, Symbol, reads
+from recc.show import show_expr
 from recc.structure import NotAffine, Readout
 
 
@@ -86,6 +88,8 @@ class ChunkBuilder(PassBuilder):
         self.wants_maps = options.maps
         #: Maps between all steps that solvers make on the way: what it is, its value, the axis of the drive's step.
         self.maps: list[tuple[str, Pair, str]] = []
+        #: What the names that stand for contractions stand for.
+        self.texts: dict[str, str] = {}
         self._carried: dict[tuple[str, int], Pair] = {}
         self._solvers: dict[str, Solver] = {}
         self._finding: set[str] = set()
@@ -133,7 +137,7 @@ class ChunkBuilder(PassBuilder):
     def _leaving(self, carry: Carry) -> Pair:
         solver = self._solver(carry.symbol) if carry.depth == 1 else None
         if solver is not None and solver.contracts:
-            return solver.final(carry.symbol)
+            return self._named(solver.final(carry.symbol), carry.name)
         trajectory = self._lagged(carry.symbol, carry.depth - 1)
         return Pair(*(self.step.last(self.step.spread(p, (self.chunk,)), self.chunk) for p in trajectory.parts))
 
@@ -144,10 +148,16 @@ class ChunkBuilder(PassBuilder):
         if lag and self.plan.delay_level[key] == self.number:
             return self._lagged(name, abs(lag))
         solver = None if lag else self._solver(name)
-        if solver is not None:
-            self._values[key] = solver.trajectory(name)
-            return self._values[key]
-        return super()._value(key)
+        if solver is None:
+            self._values[key] = self._named(super()._value(key), name)
+        else:
+            self._values[key] = self._named(solver.trajectory(name), name)
+        return self._values[key]
+
+    def _named(self, value: Pair, name: str) -> Pair:
+        """A value that a solver has made, under the user's name for it."""
+        labels = (name,) if value.im is None else (f"{name}_re", f"{name}_im")
+        return Pair(*(self.step.named(part, label) for part, label in zip(value.parts, labels, strict=True)))
 
     def _lagged(self, name: str, depth: int) -> Pair:
         """The values of a name as they were some steps before, from its carries and what the chunk makes."""
@@ -208,6 +218,7 @@ class ChunkBuilder(PassBuilder):
                 value = self._solver_of(p.read).contract(p.read, inside, over)
                 axes = tuple(a for a in {*p.read.axes, *(a for f in inside for a in f.axes)} if a not in over)
                 made = self._stand_in(value, readout.work.ordered(axes), expr)
+                self.texts[made.name] = self.shown((*inside, p.read), over)
                 rest = readout.multiplied((*(f for f in p.factors if f not in inside), made))
                 left = [a for a in p.bound if a not in over]
                 terms.append(readout.work.reduce("sum", left, rest) if left else rest)
@@ -247,6 +258,14 @@ class ChunkBuilder(PassBuilder):
         self._values[symbol.name, self.plan.now] = value
         index = tuple(Along(a) for a in axes)
         return Read(symbol.name, (0,), index, axes=axes, dtype=symbol.dtype, varies=True, span=expr.span)
+
+    def shown(self, factors: Iterable[Expr], over: Iterable[str]) -> str:
+        """A contraction as the user could have written it."""
+        text = " * ".join(show_expr(f, self.rec.scan) for f in factors)
+        text = f"sum[{', '.join(over)}]({text})" if over else text
+        for name, inside in self.texts.items():
+            text = re.sub(rf"\b{name}\b(\[[^\]]*\])?", lambda _, inside=inside: inside, text)  # type: ignore[misc]  # mypy cannot see the default
+        return re.sub(r"'\d+", "", text)
 
     def _know(self, symbols: Iterable[Symbol], axes: Iterable[Axis] = ()) -> None:
         """Adds symbols and axes that only this pass uses to the program as it sees it."""

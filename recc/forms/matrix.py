@@ -11,7 +11,6 @@ is exactly zero where s > t.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,6 @@ from recc.forms.block import Value
 from recc.forms.lower import Pair
 from recc.forms.transition import Transition
 from recc.recurrence import Along, Expr, Read
-from recc.show import show_expr
 from recc.structure import Affine, Drive, DriveTerm
 
 if TYPE_CHECKING:
@@ -70,9 +68,7 @@ class MatrixSolver:
         """`Σ_over Π factors * S` as a product with α."""
         declared = self.structure.rec.table[read.name].axes
         names = {d: i.axis for d, i in zip(declared, read.index, strict=True) if isinstance(i, Along)}
-        text = " * ".join([*(show_expr(f, self.into.rec.scan) for f in factors), show_expr(read, self.into.rec.scan)])
-        text = f"sum[{', '.join(over)}]({text})" if over else text
-        text = re.sub(r"'\d+", "", text)  # the axes' own names
+        text = self.into.shown((*factors, read), over)
         lowered = [self.into.lower(f) for f in factors]
         return self._read(read.name, bool(read.lags[0]), names, lowered, over, text)
 
@@ -97,7 +93,7 @@ class MatrixSolver:
                     whole = self.into.moved(whole, Pair(b.constant(0.0)))
                 alpha = pairs.multiply(b, [*factors, pairs.rename(b, whole, names)], over)
                 alpha = Pair(*(b.spread(p, (self.row, self.col)) for p in alpha.parts))
-                passed = " * ".join(show_expr(g, self.into.rec.scan) for g in outside) or "1"
+                passed = self.into.shown(outside, ()) or "1"
                 if text:
                     self.into.maps.append((f"{text} from {passed}", alpha, self.col))
                 through = [pairs.rename(b, self.into.lower(g), {**names, self.row: self.col}) for g in outside]

@@ -42,6 +42,7 @@ class ScanSolver:
                 algebra=t.structure.algebra,
                 rows=t.rows,
                 cols=t.cols,
+                names=t.names(),
             )
         return self.transition.state(self._states, state)
 

@@ -198,6 +198,13 @@ class Transition:
             found.append(self.b.map("real", parts[c.part]) if c.part < len(parts) else self.b.constant(0.0))
         return found
 
+    def names(self) -> list[str]:
+        """What to call the components, one step after they were read."""
+        depth = ["" if c.depth == 1 else f"_lag{c.depth - 1}" for c in self.components]
+        parts = {c.state: c.part for c in self.components}
+        part = [("_re", "_im")[c.part] if parts[c.state] else "" for c in self.components]
+        return [f"{c.state}{d}{p}" for c, d, p in zip(self.components, depth, part, strict=True)]
+
     def state(self, values: Sequence[Value], state: str) -> Pair:
         """A state out of the values of the components."""
         return Pair(*(values[k] for c, k in self.number.items() if (c.state, c.depth) == (state, 1)))

@@ -84,6 +84,10 @@ class Evaluator:
             return complex(self.value(node.base, scope)) ** self.value(node.exponent, scope)
         if isinstance(node, Big):
             return self._reduced(node, scope)
+        if isinstance(node, Call) and node.fn == "size":
+            (axis,) = node.args
+            assert isinstance(axis, Shift)
+            return self.sizes[axis.name]
         if isinstance(node, Call):
             return _CALLS[node.fn](*(self.value(a, scope) for a in node.args))
         if isinstance(node, Chain):

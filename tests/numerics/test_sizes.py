@@ -30,10 +30,8 @@ def test_chunk_sizes_and_steps(name: str, kind: str, chunk: int) -> None:
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_a_thousand_steps(name: str, kind: str) -> None:
-    for chunk in (16, 64, 100):
-        check(name, kind, 1000, "chunked", chunk, torch.float32)
-    for chunk in (None, 100):
-        check(name, kind, 1000, "scan", chunk, torch.float32)
+    for form, chunk in (("chunked", 16), ("chunked", 64), ("chunked", 100), ("scan", None), ("scan", 100)):
+        check(name, kind, 1000, form, chunk, torch.float32)
 
 
 @pytest.mark.parametrize("chunk", [None, 64])
