@@ -1,4 +1,4 @@
-"""The command line: `recc check | explain | emit | run | bench | zoo | demo`.
+"""The command line: `recc check | explain | emit | run | bench | fuzz | prove | zoo | demo`.
 
 Status 0: done. Status 2: the user's mistake, told in plain words on standard error. Status 130: interrupted.
 """

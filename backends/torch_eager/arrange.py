@@ -42,7 +42,8 @@ def execute(
         clock: the number of the first step, one for all or `[N]`.
 
     Returns:
-        Outputs `[B, *scan, *batch, *axes]` and final states `[N, *batch, *axes]` by name, on memory of their own.
+        Outputs `[B, *scan, *batch, *axes]` and final states `[N, *batch, *axes]` by name, on memory of their own;
+        no final states from a module that makes outputs only.
     """
     rec = module.form.rec
     size = module.form.chunk if isinstance(module.form, Parallel) else 0
@@ -60,7 +61,8 @@ def execute(
         outputs, finals = _packed(module, layout, types, given, states, clock, size)
     out = {s.name: _output(s, outputs, types) for s in rec.outputs}
     # A state may be a piece of the memory of all steps, or of an argument's: it gets its own.
-    last = {slot.name: _joined(slot, finals).clone(memory_format=torch.contiguous_format) for slot in rec.slots}
+    slots = rec.slots if module.variant != "outputs" else ()
+    last = {slot.name: _joined(slot, finals).clone(memory_format=torch.contiguous_format) for slot in slots}
     return out, last
 
 

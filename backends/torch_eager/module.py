@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 from torch import Tensor
 
@@ -54,28 +55,32 @@ class PassFunctions:
     products: bool
 
 
+#: Which calls a module is for: "" for any; "start" for those without an initial state, and "outputs" for those
+#: that want no final state either. Only forms that take the whole sequence at once have the last two.
+Variant = Literal["", "start", "outputs"]
+
+
 @dataclass(frozen=True)
 class Module:
     """A loaded module: the form that it runs, its text and where that lies.
 
-    `fresh` says that it has the passes for calls without an initial state (`Parallel.start`).
+    `variant` says which calls its passes are for.
     """
 
     form: Sequential | Parallel
-    fresh: bool
+    variant: Variant
     path: Path
     source: str
     passes: tuple[PassFunctions, ...]
 
 
-def build(form: Sequential | Parallel, fresh: bool = False) -> Module:
+def build(form: Sequential | Parallel, variant: Variant = "") -> Module:
     """Emits, keeps and loads the module of a form.
 
-    `fresh` takes the passes for a call without an initial state, which only some forms have. Raises
-    `UsageError` for an edited module that does not load.
+    Raises `UsageError` for an edited module that does not load.
     """
-    plans = _plans(form, fresh)
-    source = emit_module(form, fresh)
+    plans = _plans(form, variant)
+    source = emit_module(form, variant)
     name = f"{form.rec.name}_{_form_name(form)}_{_digest(source)}"
     edited = edited_copy(name, ".py")
     if edited is not None:
@@ -84,30 +89,34 @@ def build(form: Sequential | Parallel, fresh: bool = False) -> Module:
     path = _kept(name, source)
     module = _load(name, source, path, edited)
     passes = tuple(_functions(module, n, loop, phases) for n, (loop, phases) in enumerate(plans))
-    return Module(form, fresh, path, source, passes)
+    return Module(form, variant, path, source, passes)
 
 
-def emit_module(form: Sequential | Parallel, fresh: bool = False) -> str:
+def emit_module(form: Sequential | Parallel, variant: Variant = "") -> str:
     """The text of a form's module. The same form always gives the same text."""
     rec = form.rec
-    start = ", from the initial values of the program" if fresh else ""
+    start = {"": "", "start": ", from the initial values of the program", "outputs": ", from start to outputs only"}[
+        variant
+    ]
     text = [f"{rec.name}: {_form_name(form)} form{start}, torch.", ""]
     text += [f"    {line}".rstrip() for line in rec.source.text.strip().splitlines()]
     head = "\n".join([*text, "", _NOTATION]).replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     lines = [f'"""{head}"""', "", *_IMPORTS, ""]
     comments = {e.target: " ".join(rec.source.slice(e.span).split()) for e in rec.equations}
-    for number, (loop, phases) in enumerate(_plans(form, fresh)):
+    for number, (loop, phases) in enumerate(_plans(form, variant)):
         for title, name, block in _blocks(number, loop, phases):
             lines += ["", f"# {title}", *_commented(emit_block(block, name), comments), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _plans(form: Sequential | Parallel, fresh: bool) -> list[tuple[Pass, tuple[Phase, ...]]]:
+def _plans(form: Sequential | Parallel, variant: Variant) -> list[tuple[Pass, tuple[Phase, ...]]]:
     """The passes of a form, each with its phases along one scan axis.
 
     In single steps no state is kept for all of them at once.
     """
-    passes = form.start if fresh and isinstance(form, Parallel) else form.passes
+    passes = form.start if variant and isinstance(form, Parallel) else form.passes
+    if variant == "outputs":
+        passes = tuple(p.without_finals() for p in passes)
     return [(p, distribute(p, sink=bool(p.chunk)) if len(p.directions) == 1 else ()) for p in passes]
 
 

@@ -16,7 +16,7 @@ from functools import cached_property
 from recc.explain.derivative import NoFormula, Reverse, tidy
 from recc.explain.letters import Letters
 from recc.explain.maths import Maths
-from recc.explain.notation import Binary, Equation, Node, Shift, Truth, Words, add, at, times, total
+from recc.explain.notation import Binary, Call, Equation, Node, Shift, Truth, Words, add, at, times, total
 from recc.recurrence import Along, Apply, At, Expr, Index, Kind, Read, Recurrence, Reduce, Symbol, reads
 from recc.structure import Affine, Structure, normal_form
 from recc.structure.build import Workspace
@@ -29,6 +29,7 @@ class Given:
 
     `value` is over the axes of the symbol, at the step of the equation; `lags` say how much later that
     is than the step of the read. `places` are indices that have to be met: an axis and where it is read.
+    `inside` are places that have to be on their axes, since nothing is read beyond the ends.
     """
 
     target: str
@@ -36,6 +37,7 @@ class Given:
     lags: tuple[int, ...]
     value: Expr
     places: tuple[tuple[str, Index], ...] = ()
+    inside: tuple[Shift, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,26 +127,47 @@ class Adjoint:
         symbol = self.program.table[read.name]
         names: dict[str, str] = {}
         places: list[tuple[str, Index]] = []
+        inside: list[Shift] = []
+        moves: dict[str, int] = {}
         for declared, index in zip(symbol.axes, read.index, strict=True):
-            if isinstance(index, Along) and index.axis not in names and not index.offset:
-                names[index.axis] = declared
-            elif isinstance(index, Along) and index.axis not in names:
-                names[index.axis] = declared
-                if self.program.axis[declared].edge == "clamp":
-                    shifted = f"{read.name} at {index.axis}{index.offset:+d}"
-                    return f"(what {target.name} gives back of {shifted}, clamped at the ends)"
-                value = _moved(value, index.axis, -index.offset)
-            else:
+            edge = self.program.axis[declared].edge
+            if isinstance(index, Along) and index.offset and not self._follows(index, edge, value):
+                return f"(what {target.name} gives back of {read.name} at {index.axis}{index.offset:+d}, {edge} ends)"
+            if not isinstance(index, Along) or index.axis in names:
                 places.append((declared, index))
+                continue
+            names[index.axis] = declared
+            moves[index.axis] = -index.offset
+            # A gradient along the axis is zero beyond its ends by itself.
+            along = any(r.name in self.work.symbols and index.axis in r.axes for r in reads(value))
+            if index.offset and edge == "zero" and not along:
+                inside.append(Shift(declared, -index.offset))
+        for axis, offset in moves.items():
+            value = _moved(value, axis, offset) if offset else value
         value = tidy(self.work, rename(self.work, value, names))
-        met = tuple((a, self._renamed(i, names)) for a, i in places)
+        met = tuple((a, self._renamed(i, names, moves)) for a, i in places)
         lags = read.lags if target.varies else ()
-        return Given(target.name, target.varies, lags, value, met)
+        return Given(target.name, target.varies, lags, value, met, tuple(inside))
 
-    def _renamed(self, index: Index, names: Mapping[str, str]) -> Index:
+    def _follows(self, index: Along, edge: str, value: Expr) -> bool:
+        """Whether everything read along an axis has the same rule beyond its ends, so that all of it can be moved."""
+        if edge == "clamp":
+            return False
+        for read in reads(value):
+            for declared, other in zip(self.work.symbol(read.name).axes, read.index, strict=True):
+                if isinstance(other, Along) and other.axis == index.axis and self.program.axis[declared].edge != edge:
+                    return False
+        return True
+
+    def _renamed(self, index: Index, names: Mapping[str, str], moves: Mapping[str, int]) -> Index:
+        """An index at which something is read, seen from the symbol's own axes."""
         if isinstance(index, Along):
-            return replace(index, axis=names.get(index.axis, index.axis))
-        return At(rename(self.work, index.expr, names))
+            offset = index.offset + moves.get(index.axis, 0)
+            return Along(names.get(index.axis, index.axis), offset)
+        expr = index.expr
+        for axis, offset in moves.items():
+            expr = _moved(expr, axis, offset) if offset else expr
+        return At(rename(self.work, expr, names))
 
     def equation(self, name: str) -> Equation | None:
         """The gradient of one symbol, `None` if nothing gives anything to it."""
@@ -173,6 +196,10 @@ class Adjoint:
         for axis, index in part.places:
             spot = Shift(index.axis, index.offset) if isinstance(index, Along) else self.maths.node(index.expr, steps)
             node = times([node, Truth(Binary("eq", Shift(axis), spot))])
+        for spot in part.inside:
+            size = Call("size", (Shift(spot.name),))
+            within = Binary("lt", spot, size) if spot.offset > 0 else Binary("le", Shift("0"), spot)
+            node = times([node, Truth(within)])
         return node
 
     def equations(self) -> list[tuple[str, list[Equation]]]:

@@ -146,6 +146,16 @@ class Step:
         return {a: b for a, b in found.items() if a != b}
 
     @property
+    def plain(self) -> bool:
+        """Whether every sum reads in place, so that a matrix with rows and columns says all."""
+        terms = [t for e in self.structure.entries for p in e.parts for t in p.terms if t.over]
+        return all(
+            not i.offset if isinstance(i, Along) else not set(i.expr.axes) & set(t.over)
+            for t in terms
+            for i in t.read.index
+        )
+
+    @property
     def elementwise(self) -> bool:
         """Whether one number says what a step does to an element."""
         return len(self.components) == 1 and not self.mixed
@@ -202,8 +212,13 @@ class Step:
 
 
 def combine_equations(structure: Affine) -> Groups:
-    """The step as a pair, the combine and its identity, in groups, each with the sentence that leads to it."""
+    """The step as a pair, the combine and its identity, in groups, each with the sentence that leads to it.
+
+    None where a sum reads elsewhere than in place: its matrix would say less than the update does.
+    """
     step = Step(structure)
+    if not step.plain:
+        return []
     return _of_numbers(step) if step.elementwise else _of_matrices(step)
 
 

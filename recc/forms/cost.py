@@ -113,12 +113,11 @@ class _Tally:
         d = self.device
         start = d.launch_back if back else d.launch
         for k in kernels:
-            launches, read, written, scalars, products, matrices, solved, transformed = k
-            new = written * _BYTES >= d.large * max(1.0, launches)
-            seconds = launches * start + scalars / d.scalars + (read * _BYTES) / d.bandwidth
-            seconds += written * _BYTES / (d.fresh if new else d.bandwidth)
+            launches, read, written, scalars, products, matrices, solved, transformed, slow = k
+            seconds = launches * start + scalars / d.scalars + (read + written) * _BYTES / d.bandwidth
             if products or matrices or solved or transformed:
-                seconds += products / d.products + matrices * d.matrix + solved / d.solves + transformed / d.transforms
+                seconds += max(products, slow * d.thin) / d.products + matrices * d.matrix
+                seconds += solved / d.solves + transformed / d.transforms
             self.seconds += seconds * trips
             self.count(k, trips)
 
@@ -290,7 +289,7 @@ def _compiled(tally: _Tally, form: Sequential, sizes: Mapping[str, int], steps: 
         moved += through * steps * batch * (3.0 if tally.backward else 1.0) * _BYTES
         carried += sum(_size(loop, p, sizes) for p in loop.writes if p.role == "carry")
         tally.depth += steps * len(loop.step.ops)
-    tally.seconds = max(work / side, moved / d.bandwidth) + d.call
+    tally.seconds = max(work / side, moved / d.bandwidth) + d.start * (5 if tally.backward else 1)
     tally.count(Kernel(2.0 if tally.backward else 1.0, read=moved / _BYTES))
     tally.most = carried * (batch * (1 + steps // _SEGMENT) + side * _SEGMENT if tally.backward else side)
 

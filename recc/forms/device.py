@@ -26,8 +26,9 @@ class Device:
         scalars: additions a second, elementwise, of arrays in the caches.
         transforms: elements a second of a Fourier transform, for each doubling of its length.
         bandwidth: bytes a second, read or written.
-        large: bytes from which on a new array comes as new pages of memory.
-        fresh: bytes a second written to new pages.
+        large: bytes of intermediates that are there from the run before; more come as new pages of memory.
+        fresh: bytes a second that new pages of memory take.
+        thin: rows, columns or terms from which on a product of matrices runs at its full rate.
         launch: seconds that an operation takes to start.
         launch_back: the same for its derivative.
         call: seconds of one run of an emitted function, beside its operations.
@@ -35,6 +36,7 @@ class Device:
         wide: elements of a step from which on a scan runs one operation for it alone.
         kernel: elementwise operations a second of a compiled loop over steps, on one core.
         loop: seconds that each operation of a compiled step takes beside its elements.
+        start: seconds of a call of compiled loops, several times as much for gradients.
         cores: how many there are for compiled loops.
     """
 
@@ -47,6 +49,7 @@ class Device:
     bandwidth: float
     large: int
     fresh: float
+    thin: int
     launch: float
     launch_back: float
     call: float
@@ -54,20 +57,21 @@ class Device:
     wide: int
     kernel: float
     loop: float
+    start: float
     cores: int
 
 
 #: Measured coarsely on two cores with 256-bit vectors; public figures of a data-centre GPU of 2020.
 DEVICES = {
     "cpu": Device(
-        name="cpu", products=6e10, matrix=1.5e-7, solves=1.5e10, scalars=1e10, transforms=1e10, bandwidth=3e10,
-        large=32 * _MIB, fresh=4e9, launch=4e-6, launch_back=5e-6, call=1.5e-5, memory=4 * _GIB, wide=1 << 12,
-        kernel=1e10, loop=2e-9, cores=2,
+        name="cpu", products=8e10, matrix=1e-7, solves=1.5e10, scalars=1e10, transforms=1e10, bandwidth=3e10,
+        large=16 * _MIB, fresh=2e9, thin=16, launch=3e-6, launch_back=5e-6, call=1e-5, memory=4 * _GIB, wide=1 << 12,
+        kernel=2.5e10, loop=2e-9, start=1.5e-4, cores=2,
     ),
     "cuda": Device(
         name="cuda", products=8e12, matrix=1e-9, solves=2e11, scalars=5e12, transforms=5e11, bandwidth=1.3e12,
-        large=1 << 60, fresh=1.3e12, launch=8e-6, launch_back=1e-5, call=1.5e-5, memory=32 * _GIB, wide=1 << 20,
-        kernel=0.0, loop=0.0, cores=0,
+        large=1 << 60, fresh=1.3e12, thin=32, launch=8e-6, launch_back=1e-5, call=1.5e-5, memory=32 * _GIB,
+        wide=1 << 20, kernel=0.0, loop=0.0, start=0.0, cores=0,
     ),
 }  # fmt: skip
 

@@ -5,7 +5,7 @@ See `recc.forms.sequential` for the law and for how a program becomes passes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -91,6 +91,13 @@ class Pass:
         """From cotangents of prologue values and first carries to those of the parameters."""
         wanted = [p.value for p in self.parameters if p.dtype == "real"]
         return vjp(self.prologue, wanted, [n for n, v in self.prologue.outputs if v.dtype == "real"], "prologue_vjp")
+
+    def without_finals(self) -> Pass:
+        """The same pass for whoever does not want to know the carries after it, where it makes all steps at once."""
+        writes = tuple(p for p in self.writes if p.role != "carry")
+        step = self.step.live(p.value for p in writes)
+        reads = tuple(p for p in self.reads if p.value in step.input)
+        return replace(self, step=step, reads=reads, writes=writes, carries=())
 
     def __str__(self) -> str:
         way = ", ".join("left to right" if d == 1 else "right to left" for d in self.directions)

@@ -16,11 +16,16 @@ SHORT, BLOCK = 16, 16
 #: Multiplications that cost about as much as starting an operation: what blocks of matrices are to save.
 _START = 1 << 17
 
-#: Launches, and passes over memory, of one application of a transition in each algebra.
-_PASSES = {"ring": (1, 1), "max-plus": (2, 2), "min-plus": (2, 2), "log-sum-exp": (10, 12)}
+#: Launches of one application of a transition in each algebra, elementwise and of a matrix, and passes over memory.
+_PASSES = {"ring": (1.3, 3.5, 1), "max-plus": (2, 4, 2), "min-plus": (2, 4, 2), "log-sum-exp": (16, 40, 12)}
 
-#: Launches, elements read and written, scalar operations, multiply-adds, matrices: the fields of a `Kernel`.
-Row = tuple[float, float, float, float, float, float]
+#: The fields of a `Kernel`: launches, elements read and written, scalar operations, multiply-adds, matrices.
+Row = tuple[float, ...]
+
+
+def launches_of(algebra: str, rows: int) -> float:
+    """The launches of one application of a transition."""
+    return _PASSES[algebra][1 if rows else 0]
 
 
 def scan_work(
@@ -67,7 +72,7 @@ class _Work:
         self.components = components
         self.width, self.each, self.rows = width, each, rows
         self.varies = varies
-        self.launches, self.passes = _PASSES[algebra]
+        self.launches, self.passes = launches_of(algebra, rows), _PASSES[algebra][2]
         self.ring = algebra == "ring"
         self.wide = wide
 
@@ -112,13 +117,25 @@ class _Work:
         products = times * state * self.rows
         matrices = times * max(1.0, transition / self.rows**2)
         if self.ring:
-            return (2 * times, times * (2 * state + transition), 2 * times * state, 0, products, matrices)
+            columns = max(1.0, times * state / (matrices * self.rows))
+            thin = products / min(columns, self.rows)
+            return (
+                self.launches * times,
+                times * (2 * state + transition),
+                2 * times * state,
+                0,
+                products,
+                matrices,
+                0,
+                0,
+                thin,
+            )
         passes = self.passes * products
-        return (times * (self.launches + 1), passes, passes, 2 * passes, 0, 0)
+        return (times * self.launches, passes, passes, 2 * passes, 0, 0)
 
     def _stack(self, steps: int) -> Row:
         moved = steps * self.width * self.components
         return (2.0 * self.components, moved, moved, 0, 0, 0)
 
 
-__all__ = ["BLOCK", "SHORT", "Row", "scan_work"]
+__all__ = ["BLOCK", "SHORT", "Row", "launches_of", "scan_work"]

@@ -32,15 +32,16 @@ from recc.forms.block import (
     Shift,
     Value,
 )
-from recc.forms.scan_work import scan_work
+from recc.forms.scan_work import launches_of, scan_work
 
 
 class Kernel(NamedTuple):
     """One pass over memory: elements read and written, multiply-adds, and scalar operations in units of an addition.
 
     `products` are multiply-adds in `matrices` matrix products, `solved` those in triangular systems,
-    `transformed` elements times the doublings of their Fourier transform. `launches` is 1, or more for what is
-    repeated.
+    `transformed` elements times the doublings of their Fourier transform. `thin` are multiply-adds divided by the
+    least number of rows, columns or terms of their products: thin matrices are slow. `launches` is 1, or more
+    for what is repeated.
     """
 
     launches: float = 1.0
@@ -51,6 +52,7 @@ class Kernel(NamedTuple):
     matrices: float = 0.0
     solved: float = 0.0
     transformed: float = 0.0
+    thin: float = 0.0
 
     def times(self, factor: float, work: float | None = None) -> Kernel:
         """As many launches, and so much of everything else (as much by default)."""
@@ -94,6 +96,9 @@ _SEVERAL = {"logaddexp": 9, "pow": 3, "surrogate": 3, "softplus": 1}
 _NONE = frozenset({"stop"})
 #: Kernels of a derivative for each argument that has one, where that is not 1.
 _BACK = {"add": 0.0, "stop": 0.0, "div": 2.0, "pow": 3.0, "min": 1.5, "max": 1.5, "logaddexp": 6.0, "sqrt": 2.0}
+
+#: Launches that the derivative of each step of a scan takes beside twice its own: sums, taking arrays apart.
+_SCAN_BACK = 5.0
 
 #: Steps up to which a convolution is a product with a matrix: in any case, and if that is not much the larger.
 SHORT, MEDIUM = 8, 256
@@ -293,7 +298,7 @@ def _product(w: Walk, x: Held, y: Held, made: Held) -> list[Kernel]:
     moved = Kernel(2.0, 2 * (w.count(x) + w.count(y)), w.count(x) + w.count(y) + w.count(made))
     if min(columns) == 1 or inner == 1:  # a matrix times a vector: as fast as memory
         return [moved._replace(scalars=total, matrices=batch)]
-    return [moved._replace(products=total, matrices=batch)]
+    return [moved._replace(products=total, matrices=batch, thin=total / min(*columns, inner))]
 
 
 def _reduce(w: Walk, op: Reduce, every: Held) -> Found:
@@ -328,7 +333,8 @@ def _scan(w: Walk, op: Scan, every: Held) -> Found:
     rows = prod(w.size[r] for r in op.rows) if op.rows else 0
     kernels, depth = scan_work(w.size[op.axis], op.entries, len(op.b), width, each, rows, varies, op.algebra, w.wide)
     forward = [Kernel(*k) for k in kernels]
-    return Found(held, forward, [k.times(2.5, 2.0) for k in forward], depth)
+    more = 2.0 + _SCAN_BACK / launches_of(op.algebra, rows)
+    return Found(held, forward, [k.times(more, 2.0) for k in forward], depth)
 
 
 def _convolve(w: Walk, op: Convolve, every: Held) -> Found:

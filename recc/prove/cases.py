@@ -50,13 +50,15 @@ def default_cases(rec: Recurrence) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
         make_case(rec, tall, 2),
         make_case(rec, (2,) * len(rec.axes), 3),
     ]
-    large = [
-        make_case(rec, (2,) * len(rec.axes), 4),
-        make_case(rec, tuple(3 if k % 2 == 0 else 2 for k in range(len(rec.axes))), 5),
-    ]
+    # A complex number is two real ones, and a rotation many terms.
+    heavy = any(symbol.dtype == "complex" for symbol in rec.symbols)
+    large = [make_case(rec, (2,) * len(rec.axes), 3 if heavy else 4)]
+    if not heavy:
+        large.append(make_case(rec, tuple(3 if k % 2 == 0 else 2 for k in range(len(rec.axes))), 5))
     if len(rec.scan) == 1:
         # Chunks may be cut in halves, and those again: enough steps for several cuts.
-        large.append(replace(make_case(rec, (1,) * len(rec.axes), 9), chunks=(4, 9)))
+        steps = 6 if heavy else 9
+        large.append(replace(make_case(rec, (1,) * len(rec.axes), steps), chunks=(4, steps)))
     return tuple(dict.fromkeys(small)), tuple(large)
 
 

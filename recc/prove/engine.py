@@ -124,8 +124,8 @@ class _Proof:
                 continue
             cases = [c for c in small if law != "pieces" or c.steps[0] > 1]
             open_ = self.with_unknowns(law, cases)
-            # Gradients grow fastest: the widest case is left to values.
-            self.at_points(law, [*open_, *(large if law != "adjoint" else (large[0], *large[2:]))])
+            wide = {"values": large, "pieces": large[:1], "adjoint": tuple(dict.fromkeys((large[0], large[-1])))}[law]
+            self.at_points(law, list(dict.fromkeys((*open_, *wide))))
         if "combine" in self.wanted:
             self.combine()
         return self.found

@@ -293,12 +293,18 @@ class Exact:
     def inverse(self) -> Exact:
         """One over the number, which is not zero."""
         from recc.prove.decide import clear, sign
+        from recc.prove.functions import conjugate
 
         space = self.space
         bound = None if self.bound is None else self.bound.over()
         number, factor = clear(self)
         if not number.terms:
             return space.number(math.inf)
+        if len(number.terms) > 1 and any(space.atoms[a].kind == "unit" for a in number.atoms()):
+            # Over a real number, as everybody divides by a complex one.
+            turned = conjugate(number)
+            result = factor * turned * (number * turned).inverse()
+            return Exact(space, result.terms, bound)
         lead, scale = number.lead()
         plain: Monomial = tuple((a, e) for a, e in space.monomials[lead] if space.atoms[a].kind in _PLAIN)
         outside = Exact(space, {space.monomial(tuple((a, -e) for a, e in plain)): Fraction(1, scale)})

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from recc.backends.torch_eager.arrange import Types, execute
-from recc.backends.torch_eager.module import Module, build, emit_module
+from recc.backends.torch_eager.module import Module, Variant, build, emit_module
 from recc.forms.choose import choose
 from recc.forms.device import DEVICES
 from recc.forms.table import Form
@@ -21,8 +21,8 @@ from recc.runtime.call import Call, check_clock
 from recc.runtime.layout import lay_out
 from recc.runtime.options import form_named
 
-#: A form, the size of its chunks (`None`: its own), and whether it begins without a given state.
-Key = tuple[str, int | None, bool]
+#: A form, the size of its chunks (`None`: its own), and which calls it is for.
+Key = tuple[str, int | None, Variant]
 
 
 @dataclass
@@ -53,11 +53,11 @@ class Eager:
         found = choose(self.rec, "torch", sizes, steps, batch, known, self.chunk, backward=grad)
         return found.name, found.chunk
 
-    def module(self, name: str, chunk: int | None, fresh: bool = False) -> Module:
-        """The emitted functions of a form, loaded. `fresh`: for a call without an initial state."""
-        key = (name, chunk, fresh)
+    def module(self, name: str, chunk: int | None, variant: Variant = "") -> Module:
+        """The emitted functions of a form, loaded."""
+        key = (name, chunk, variant)
         if key not in self._modules:
-            self._modules[key] = build(self._derived(name, chunk), fresh)
+            self._modules[key] = build(self._derived(name, chunk), variant)
         return self._modules[key]
 
     def sources(self) -> dict[str, str]:
@@ -73,18 +73,21 @@ class Eager:
             self._forms[name, chunk] = form_named(self.rec, name, chunk)
         return self._forms[name, chunk]
 
-    def run(self, call: Call) -> tuple[list[Any], list[Any]]:
-        """Outputs and final states, in order: tensors of a call with tensors, otherwise NumPy arrays."""
+    def run(self, call: Call, final: bool = True) -> tuple[list[Any], list[Any]]:
+        """Outputs and final states, in order: tensors of a call with tensors, otherwise NumPy arrays.
+
+        Without `final` there may be no final states.
+        """
         if call.torch:
-            return self._run(call, call.arguments, call.initial)
+            return self._run(call, call.arguments, call.initial, final)
         arguments = {n: torch.from_numpy(_own(v)) for n, v in call.arguments.items()}
         initial = {n: torch.from_numpy(_own(v)) for n, v in call.initial.items()}
         with torch.no_grad():
-            outputs, finals = self._run(call, arguments, initial)
+            outputs, finals = self._run(call, arguments, initial, final)
         return [v.numpy() for v in outputs], [v.numpy() for v in finals]
 
     def _run(
-        self, call: Call, arguments: Mapping[str, torch.Tensor], initial: Mapping[str, torch.Tensor]
+        self, call: Call, arguments: Mapping[str, torch.Tensor], initial: Mapping[str, torch.Tensor], final: bool
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         # `index` makes plain numbers of the symbols by which a tracer may stand for sizes.
         shapes = {n: tuple(map(index, v.shape)) for n, v in arguments.items()}
@@ -93,15 +96,17 @@ class Eager:
         given = [*arguments.values(), *initial.values()]
         device = given[0].device if given else torch.device("cpu")
         extents = layout.extents if not layout.packed else (max(layout.lengths, default=0),)
-        fresh = not initial and min(layout.lengths, default=0) > 0
+        variant: Variant = ""
+        if not initial and min(layout.lengths, default=0) > 0:
+            variant = "start" if final else "outputs"
         batch = layout.sequences * prod(layout.batch)
         sizes = tuple(layout.sizes.items())
-        key = self._ready(sizes, extents, batch, device.type, torch.is_grad_enabled(), fresh)
+        key = self._ready(sizes, extents, batch, device.type, torch.is_grad_enabled(), variant)
         clock = torch.as_tensor(call.clock, dtype=torch.int64, device=device)
         check_clock(self.rec, clock, layout)
         types = Types(getattr(torch, call.compute), getattr(torch, call.result), device)
         outputs, finals = execute(self._modules[key], layout, types, arguments, initial, clock)
-        return [outputs[s.name] for s in self.rec.outputs], [finals[s.name] for s in self.rec.slots]
+        return [outputs[s.name] for s in self.rec.outputs], [finals[s.name] for s in self.rec.slots if s.name in finals]
 
     # Deriving and emitting is not for a tracer to look into.
     @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch gives it no types
@@ -112,13 +117,13 @@ class Eager:
         batch: int,
         device: str,
         grad: bool,
-        fresh: bool,
+        variant: Variant,
     ) -> Key:
         """Chooses the functions for a call, builds them if need be, and gives their key."""
         name, chunk = self.choose(dict(sizes), steps, batch, device, grad)
-        fresh = fresh and bool(getattr(self._derived(name, chunk), "start", ()))
-        self.module(name, chunk, fresh)
-        return name, chunk, fresh
+        variant = variant if getattr(self._derived(name, chunk), "start", ()) else ""
+        self.module(name, chunk, variant)
+        return name, chunk, variant
 
 
 def _own(array: Any) -> Any:

@@ -97,7 +97,7 @@ class Op:
         if self.backend == "numpy":
             outputs, finals = _run_reference(self.recurrence, call, offsets)
         elif self.backend == "torch" or not call.on_cpu:
-            outputs, finals = self._eager.run(call)
+            outputs, finals = self._eager.run(call, output_final_state)
         elif call.torch:
             outputs, finals = self._run_torch(call, offsets)
         else:

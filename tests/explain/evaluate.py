@@ -64,6 +64,7 @@ class Evaluator:
     steps: int
     scan: str
     end: str
+    edges: Mapping[str, str] = field(default_factory=dict)
     equations: Sequence[Equation] = ()
     known: dict[Any, Any] = field(default_factory=dict)
 
@@ -120,7 +121,7 @@ class Evaluator:
             return left * self.value(node.right, scope) if left != 0 else 0
         a, b = self.value(node.left, scope), self.value(node.right, scope)
         if node.op in _COMPARE:
-            return _COMPARE[node.op](a, b)
+            return _COMPARE[node.op](complex(a).real, complex(b).real)
         return {"add": lambda: a + b, "sub": lambda: a - b, "div": lambda: a / b, "and": lambda: a and b}[node.op]()
 
     def _ratio(self, node: Binary, scope: Scope) -> Any:
@@ -185,7 +186,7 @@ class Evaluator:
 
     def _defined(self, base: Node, steps: tuple[int, ...], places: tuple[int, ...]) -> Any:
         """The value of a letter by its last equation; zero where the equation's condition does not hold."""
-        if steps and isinstance(base, Name) and base.text[0] in "∂λμ" and not 0 <= steps[0] <= self.steps:
+        if steps and isinstance(base, Name) and base.text[0] in "∂λμ" and not -9 <= steps[0] <= self.steps:
             return 0
         for equation in reversed(self.equations):
             left = equation.left
@@ -195,6 +196,12 @@ class Evaluator:
                 continue
             names = [s.name for s in (*left.times, *left.index) if isinstance(s, Shift)]
             scope = dict(zip(names, (*steps, *places), strict=True))
+            for axis in set(scope) & set(self.edges):
+                size = self.sizes[axis]
+                if not 0 <= scope[axis] < size:
+                    if self.edges[axis] != "wrap":
+                        return 0
+                    scope[axis] %= size
             if not isinstance(equation.side, str) and not self.value(equation.side, scope):
                 return 0
             return self.value(equation.right, scope)

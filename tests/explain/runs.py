@@ -102,8 +102,8 @@ class Run:
             index = tuple(i for i in placed if i is not None)
             if all(1 <= s <= STEPS for s in steps):
                 return array[(*(s - 1 for s in steps), *index)]
-            if name in first and len(steps) == 1:
-                depth = 1 - steps[0] if first[name][0] > 0 else steps[0] - STEPS
+            if len(steps) == 1:
+                depth = 1 - steps[0] if first.get(name, (1,))[0] >= 0 else steps[0] - STEPS
                 slot = next((s.name for s in rec.slots if (s.symbol, s.depth) == (name, depth)), None)
                 if slot is not None and depth > 0 and slot in self.initial:
                     return self.initial[slot][(0, *index)]

@@ -236,12 +236,9 @@ def logs(kind: str, rng: Rng, shape: Sequence[int]) -> Array:
     }
     if kind in choose:
         return rng.choice(choose[kind], size=shape)
-    return {
-        "near one": lambda: -TINY * 2 * rng.random(shape),
-        "mild": lambda: -np.logaddexp(0, rng.standard_normal(shape)),
-        "slow": lambda: -0.01 * rng.random(shape),
-        "steep": lambda: -30 * rng.random(shape),
-    }[kind]()
+    if kind == "mild":
+        return np.asarray(-np.logaddexp(0, rng.standard_normal(shape)))
+    return -{"near one": 2 * TINY, "slow": 0.01, "steep": 30.0}[kind] * rng.random(shape)
 
 
 def factors(kind: str, rng: Rng, shape: Sequence[int]) -> Array:
@@ -258,8 +255,10 @@ def factors(kind: str, rng: Rng, shape: Sequence[int]) -> Array:
     }
     if kind in choose:
         return rng.choice(choose[kind], size=shape)
-    alternating = np.broadcast_to((-1.0) ** np.arange(shape[1]).reshape(1, -1, *[1] * (len(shape) - 2)), shape)
-    return {"alternating": lambda: alternating, "mild": lambda: rng.uniform(-1, 1, shape)}[kind]()
+    if kind == "mild":
+        return rng.uniform(-1, 1, shape)
+    assert kind == "alternating"
+    return np.broadcast_to((-1.0) ** np.arange(shape[1]).reshape(1, -1, *[1] * (len(shape) - 2)), shape)
 
 
 LOGS = ("near one", "mild", "slow", "steep", "strong", "none", "mixed", "rare", "cut", "all cut", "saturated")
@@ -294,7 +293,7 @@ def draw(name: str, kind: str, steps: int, batch: int = 1, seed: int = 0, given:
     if last == "factor":
         found["f"] = factors(kind, rng, (batch, steps, *axes))
     if name == "constant decay":
-        found["f"] = factors(kind, rng, (1, 1, K))[0, 0]
+        found["f"] = factors(kind, rng, (1, 2, K))[0, 1]
     if name == "gate":
         found["f"] = rng.choice(GATES[kind], size=(batch, steps, K))
     if "turn" in name:
@@ -312,11 +311,11 @@ def draw(name: str, kind: str, steps: int, batch: int = 1, seed: int = 0, given:
         room = 1 - np.exp(found["g"].max(-1, keepdims=True))
         found["b"] = b / np.linalg.norm(b, axis=-1, keepdims=True)
         found["a"] = -room * found["b"] * rng.choice([0.0, 1.0, 0.5], size=(batch, steps, 1))
-    shape = (batch, *program.shape)
+    states = (batch, *program.shape)
     if given:
-        found["initial"] = rng.standard_normal(shape) + (1j * rng.standard_normal(shape) if program.complex else 0)
+        found["initial"] = rng.standard_normal(states) + (1j * rng.standard_normal(states) if program.complex else 0)
     else:
-        found["initial"] = np.zeros(shape, complex if program.complex else float)
+        found["initial"] = np.zeros(states, complex if program.complex else float)
     return {n: rounded(v) for n, v in found.items()}
 
 

@@ -36,7 +36,7 @@ def pulled(results: Mapping[str, Tensor], given: Mapping[str, Tensor], weights: 
     """Results and the gradients of their weighted sum, as arrays."""
     wanted = {n: x for n, x in given.items() if x.requires_grad}
     seeds = [torch.as_tensor(weights[n]).to(x.dtype) for n, x in results.items()]
-    found = torch.autograd.grad(list(results.values()), list(wanted.values()), seeds, allow_unused=True)
+    found: Any = torch.autograd.grad(list(results.values()), list(wanted.values()), seeds, allow_unused=True)
     values = {n: x.detach().resolve_conj().numpy() for n, x in results.items()}
     for (name, x), d in zip(wanted.items(), found, strict=True):
         values[f"d {name}"] = torch.zeros_like(x).numpy() if d is None else d.resolve_conj().numpy()

@@ -60,7 +60,7 @@ class _Steps(torch.autograd.Function):
 def _like(value: Array, target: Array) -> Array:
     """The sum over what was broadcast."""
     axes = tuple(i for i, n in enumerate(target.shape) if n == 1 and value.shape[i] != 1)
-    return value.sum(axes, keepdims=True)
+    return np.asarray(value.sum(axes, keepdims=True))
 
 
 def run(d: Tensor, b: Tensor, first: Tensor, u: Tensor | None = None, w: Tensor | None = None) -> Tensor:

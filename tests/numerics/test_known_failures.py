@@ -32,8 +32,8 @@ def tensors(name: str, kind: str, steps: int, batch: int = 1) -> dict[str, Tenso
     return {n: torch.tensor(v, dtype=F32, requires_grad=True) for n, v in arrays.items()}
 
 
-# fla-org/flash-linear-attention #77: log decays were added up over a chunk and taken apart again, exp of a sum
-# and exp of its negative; #122: the same on the value side; the gradient of an exclusive read met inf * 0.
+# fla-org/flash-linear-attention #77: an exclusive cumulative decay, less that of the first row of its block, made a
+# large positive exponent and NaN in the gradient; #99 and #736: NaN in the triangular system of a delta rule.
 @pytest.mark.parametrize("kind", ["strong", "steep", "cut", "all cut", "saturated", "mixed"])
 @pytest.mark.parametrize("name", ATTENTIONS)
 def test_no_nan_from_exclusive_cumulative_decay(name: str, kind: str) -> None:
@@ -41,8 +41,13 @@ def test_no_nan_from_exclusive_cumulative_decay(name: str, kind: str) -> None:
         check(name, kind, 257, "chunked", chunk, F32)
 
 
-# flash-linear-attention #1187: states in half precision ran over. Here they are in single precision whatever
-# the inputs are, and so is what a call hands to the next.
+# flash-linear-attention #122: NaN in the output of a long sequence, here of the length that was reported.
+def test_no_nan_in_a_long_sequence() -> None:
+    check("key decay", "steep", 43884, "chunked", 64, F32)
+
+
+# flash-linear-attention #1187: states kept in half precision were not enough and training ended in NaN. Here they
+# are in single precision whatever the inputs are, and so is what a call hands to the next.
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("form", ["sequential", "scan", "chunked"])
 def test_state_in_fp16_is_kept_in_single_precision(form: str, dtype: torch.dtype) -> None:
@@ -243,8 +248,7 @@ def test_gradients_are_right_at_every_size(keys: int, values: int, monkeypatch: 
             within(found, wanted, F32, (keys, values, steps, form, chunk))
 
 
-# flash-linear-attention #913 and others again: what a call leaves unwritten must not be read. Torch fills new
-# memory with NaN where it is asked to.
+# The same issues, of which #913 read beyond its arrays: torch fills new memory with NaN where it is asked to.
 def test_nothing_is_read_before_it_is_written() -> None:
     before, memory = torch.are_deterministic_algorithms_enabled(), cast(Any, torch.utils.deterministic)
     fill = memory.fill_uninitialized_memory
