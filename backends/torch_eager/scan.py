@@ -6,8 +6,10 @@ which is run in the same way; then each step gets what the state before its bloc
 
     A[j] = a[j] A[j-1],   z[j] = a[j] z[j-1] + b[j],   out[j] = z[j] + A[j] state.
 
-Products only, no division, so that a transition may be zero or of any sign. Where a step is wide enough to
-be worth one operation, or a product of transitions costs more than it saves, the steps are run one by one.
+Products only, no division, so that a transition may be zero or of any sign. Powers of a transition that does
+not vary are kept in double precision: one that is rounded is off by the same factor at every use. Where a
+step is wide enough to be worth one operation, or a product of transitions costs more than it saves, the steps
+are run one by one.
 """
 
 from __future__ import annotations
@@ -102,7 +104,12 @@ def scan(
     rest = shape[:dim] + shape[dim:][1:]
     run = _Run(_ELEMENTWISE[algebra], dim, reverse, _elementwise_block)
     whole = tuple(x.expand(shape) for x in drives)
-    return run.run(dict(zip(entries, transitions, strict=True)), whole, tuple(x.expand(rest) for x in starts), size)
+    return run.run(
+        _exact(dict(zip(entries, transitions, strict=True)), dim, algebra),
+        whole,
+        tuple(x.expand(rest) for x in starts),
+        size,
+    )
 
 
 def scan_matrix(
@@ -153,11 +160,17 @@ def scan_matrix(
         return whole.reshape(*(lead[d] for d in narrow), *steps, prod(sides), mixed)
 
     run = _Run(_MATRIX[algebra], -3, reverse, _matrix_block)
-    matrices = dict(zip(entries, map(matrix, a), strict=True))
+    matrices = _exact(dict(zip(entries, map(matrix, a), strict=True)), -3, algebra)
     found = run.run(matrices, tuple(state(x, (size,)) for x in b), tuple(state(x, ()) for x in first), size)
     places = [*narrow, batch, *wide, *range(batch + 1, batch + 1 + columns + rows)]
     back = [places.index(d) for d in range(len(places))]
     return tuple(x.reshape(*x.shape[:-2], *sides, *inner[columns:]).permute(back) for x in found)
+
+
+def _exact(a: Map, dim: int, algebra: str) -> Map:
+    """Transitions that do not vary, in double precision where the device has it."""
+    constant = all(x.shape[dim] == 1 and x.device.type != "mps" for x in a.values())
+    return {e: x.double() for e, x in a.items()} if constant and algebra == "ring" else a
 
 
 #: Elements of a step from which on one operation for it alone is well spent, by the kind of device.
@@ -226,10 +239,10 @@ class _Run(NamedTuple):
         return range(size - 1, -1, -1) if self.reverse else range(size)
 
     def apply(self, m: Map, h: State, b: State) -> State:
-        """`m h + b`, by components."""
+        """`m h + b`, by components, in the precision of h."""
         found = list(b)
         for (k, i), x in m.items():
-            found[k] = self.algebra.more(found[k], h[i], x)
+            found[k] = self.algebra.more(found[k], h[i], x.to(h[i].dtype))
         return tuple(found)
 
     def compose(self, later: Map, earlier: Map) -> dict[Entry, Tensor]:
@@ -246,6 +259,7 @@ class _Run(NamedTuple):
     def steps(self, a: Map, b: State, first: State, size: int) -> State:
         """One step after the other."""
         dim = self.dim
+        a = {e: x.to(b[0].dtype) for e, x in a.items()}
         transitions = {e: x.unbind(dim) if x.shape[dim] != 1 else (x.squeeze(dim),) * size for e, x in a.items()}
         drives = [x.unbind(dim) for x in b]
         found: list[State] = []

@@ -17,7 +17,22 @@ from recc.explain.derivative import NoFormula, Reverse, tidy
 from recc.explain.letters import Letters
 from recc.explain.maths import Maths
 from recc.explain.notation import Binary, Call, Equation, Node, Shift, Truth, Words, add, at, times, total
-from recc.recurrence import Along, Apply, At, Expr, Index, Kind, Read, Recurrence, Reduce, Symbol, reads
+from recc.recurrence import (
+    REDUCTIONS,
+    Along,
+    Apply,
+    At,
+    Expr,
+    Index,
+    Kind,
+    Matrix,
+    Read,
+    Recurrence,
+    Reduce,
+    Symbol,
+    reads,
+    walk,
+)
 from recc.structure import Affine, Structure, normal_form
 from recc.structure.build import Workspace
 from recc.structure.rename import rename
@@ -150,9 +165,14 @@ class Adjoint:
         return Given(target.name, target.varies, lags, value, met, tuple(inside))
 
     def _follows(self, index: Along, edge: str, value: Expr) -> bool:
-        """Whether everything read along an axis has the same rule beyond its ends, so that all of it can be moved."""
+        """Whether a value can be moved along an axis: all that is read along it has the same rule beyond its ends."""
         if edge == "clamp":
             return False
+        for node in walk(value):
+            if isinstance(node, Reduce) and REDUCTIONS[node.fn] and index.axis in node.over:
+                return False  # what keeps the axis that it reduces cannot be moved from inside
+            if isinstance(node, Matrix) and index.axis in (node.rows, node.cols):
+                return False
         for read in reads(value):
             for declared, other in zip(self.work.symbol(read.name).axes, read.index, strict=True):
                 if isinstance(other, Along) and other.axis == index.axis and self.program.axis[declared].edge != edge:

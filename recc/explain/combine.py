@@ -147,7 +147,9 @@ class Step:
 
     @property
     def plain(self) -> bool:
-        """Whether every sum reads in place, so that a matrix with rows and columns says all."""
+        """Whether one matrix with rows and columns says all: sums read in place, states have the mixed axes."""
+        if any(a not in self.rec.table[name].axes for name, _ in self.components for a in self.mixed):
+            return False
         terms = [t for e in self.structure.entries for p in e.parts for t in p.terms if t.over]
         return all(
             not i.offset if isinstance(i, Along) else not set(i.expr.axes) & set(t.over)
@@ -214,7 +216,7 @@ class Step:
 def combine_equations(structure: Affine) -> Groups:
     """The step as a pair, the combine and its identity, in groups, each with the sentence that leads to it.
 
-    None where a sum reads elsewhere than in place: its matrix would say less than the update does.
+    None where one matrix would say less than the update does.
     """
     step = Step(structure)
     if not step.plain:

@@ -23,7 +23,7 @@ def kernel_equations(structure: Affine, stage: Linear | None) -> Groups:
     if len(rec.scan) != 1 or not structure.constant or structure.algebra != "ring":
         return []
     if stage is None or stage.low or not stage.keeps:
-        return _of_matrices(Step(structure))
+        return _of_matrices(Step(structure)) if Step(structure).plain else []
     found: list[Equation] = []
     for readout in stage.readouts:
         if not readout.lag and not any(f.varies for f in readout.factors):

@@ -53,6 +53,7 @@ class Builder:
     _names: set[str] = field(default_factory=set)
     _numbers: dict[str, int] = field(default_factory=dict)
     _constants: dict[str, float] = field(default_factory=dict)
+    _maps: dict[str, Map] = field(default_factory=dict)
     _renamed: dict[str, tuple[Value, dict[str, str]]] = field(default_factory=dict)
 
     def input(self, name: str, axes: Iterable[str], dtype: BlockDtype = "real") -> Value:
@@ -87,6 +88,11 @@ class Builder:
     def known(self, value: Value) -> float | None:
         """The number that a value is, if it is a constant."""
         return self._constants.get(value.name)
+
+    def argument(self, value: Value, fn: str) -> Value | None:
+        """What a scalar function of one argument has been applied to, if that is how a value was made."""
+        made = self._maps.get(value.name)
+        return made.args[0] if made is not None and made.fn == fn else None
 
     def constant(self, value: float, axes: Iterable[str] = (), dtype: BlockDtype = "real") -> Value:
         """The number, over any axes."""
@@ -361,7 +367,10 @@ class Builder:
         found = self._known.get(key)
         if found is None:
             found = Value(self._name(hint), axes, dtype)
-            self.ops.append(kind(found, **parts))
+            op = kind(found, **parts)
+            self.ops.append(op)
+            if isinstance(op, Map):
+                self._maps[found.name] = op
             self._known[key] = found
         return found
 

@@ -1,4 +1,4 @@
-"""Identities of arithmetic with 0 and 1, applied while a Block is built."""
+"""Identities of arithmetic with 0 and 1, and of 1 minus a gate, applied while a Block is built."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ def simplify(b: Builder, fn: str, args: tuple[Value, ...]) -> Value | None:
                 return other
     if fn == "sub" and known[1] == 0.0 and whole(args[0]):
         return args[0]
+    if fn == "sub" and known[0] == 1.0 and (inner := b.argument(args[1], "sigmoid")) and whole(args[1]):
+        # Written as a difference, what a gate lets in is lost where it is nearly open.
+        return b.map("sigmoid", b.map("neg", inner))
     if fn == "sub" and known[0] == 0.0 and whole(args[1]):
         return b.map("neg", args[1])
     if fn == "mul":

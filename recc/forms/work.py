@@ -155,7 +155,7 @@ class Walk:
         found = _RULES[type(op)](self, op, every)
         self.held[op.out.name] = found.held
         back = found.back if found.held.grad else ()
-        made = self.count(found.held) if found.forward else 0.0
+        made = self.count(found.held) + found.extra if found.forward else 0.0
         return Piece(op.out.name, names, found.forward, back, made, found.depth if found.forward else 0.0)
 
     def seen(self, op: Scan) -> bool:
@@ -167,12 +167,16 @@ class Walk:
 
 
 class Found(NamedTuple):
-    """What a rule finds: what stands for the result, kernels of both directions, how many follow one another."""
+    """What a rule finds: what stands for the result, kernels of both directions, how many follow one another.
+
+    `extra` are elements made on the way, beside the result.
+    """
 
     held: Held
     forward: Sequence[Kernel] = ()
     back: Sequence[Kernel] = ()
     depth: float = 1.0
+    extra: float = 0.0
 
 
 #: The operations of Blocks with the names of their operands, with the Blocks, so that no other takes their place.
@@ -334,7 +338,7 @@ def _scan(w: Walk, op: Scan, every: Held) -> Found:
     kernels, depth = scan_work(w.size[op.axis], op.entries, len(op.b), width, each, rows, varies, op.algebra, w.wide)
     forward = [Kernel(*k) for k in kernels]
     more = 2.0 + _SCAN_BACK / launches_of(op.algebra, rows)
-    return Found(held, forward, [k.times(more, 2.0) for k in forward], depth)
+    return Found(held, forward, [k.times(more, 2.0) for k in forward], depth, w.count(held) * len(op.b))
 
 
 def _convolve(w: Walk, op: Convolve, every: Held) -> Found:
@@ -344,8 +348,9 @@ def _convolve(w: Walk, op: Convolve, every: Held) -> Found:
     windows = w.count(kernel) * size
     if size <= SHORT or (size <= MEDIUM and windows <= 2 * w.count(arg)):
         total = w.elements(kernel.axes | arg.axes, every.full) * size
-        columns = min(w.elements(x.axes - y.axes, x.full and not y.full) for x, y in ((kernel, arg), (arg, kernel)))
-        work = {"products": total} if columns > 1 else {"scalars": total}
+        rows = size * w.elements(kernel.axes - arg.axes, kernel.full and not arg.full)
+        columns = w.elements(arg.axes - kernel.axes, arg.full and not kernel.full)
+        work = {"products": total, "thin": total / min(rows, columns, size)} if columns > 1 else {"scalars": total}
         forward = [_pass(windows, windows), Kernel(2.0, windows + w.count(arg), windows + w.count(held), **work)]
         return Found(held, forward, [k.times(2) for k in forward], 2)
     doublings = log2(4 * size)
@@ -354,7 +359,8 @@ def _convolve(w: Walk, op: Convolve, every: Held) -> Found:
     forward += [k._replace(scalars=4 * k.scalars, products=4 * k.products) for k in _product(w, kernel, arg, held)]
     back = Kernel(1.0, 4 * w.count(held), 2 * w.count(held), transformed=2 * w.count(held) * doublings)
     forward.append(back)
-    return Found(held, forward, [k.times(2) for k in forward], 3)
+    # Padded to twice the length, then complex, then both of the result.
+    return Found(held, forward, [k.times(2) for k in forward], 3, 4 * there + 4 * w.count(held))
 
 
 def _segment(w: Walk, op: Segment, every: Held) -> Found:

@@ -125,7 +125,8 @@ class _Proof:
             cases = [c for c in small if law != "pieces" or c.steps[0] > 1]
             open_ = self.with_unknowns(law, cases)
             wide = {"values": large, "pieces": large[:1], "adjoint": tuple(dict.fromkeys((large[0], large[-1])))}[law]
-            self.at_points(law, list(dict.fromkeys((*open_, *wide))))
+            proved = {c for c in cases if c not in open_}
+            self.at_points(law, [*open_, *(c for c in wide if c not in proved and c not in open_)])
         if "combine" in self.wanted:
             self.combine()
         return self.found

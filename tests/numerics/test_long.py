@@ -36,6 +36,8 @@ SIXTY_FIVE_THOUSAND = [
     ("constant decay", "near one", "convolution", None),
     ("constant decay", "alternating", "convolution", None),
     ("constant decay", "negative", "scan", None),
+    ("constant phase", "any", "convolution", None),
+    ("constant phase", "any", "scan", None),
     ("turn", "any", "scan", None),
     ("turn", "any", "chunked", 64),
 ]

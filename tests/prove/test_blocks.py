@@ -71,7 +71,7 @@ def made(name: str, b: Builder) -> Value:
         case ["gather", edge]:
             return b.gather(m, "x", index, edge)  # type: ignore[arg-type]
         case ["scatter", edge]:
-            return b.scatter(m, "i", index, edge, ("i",)) if False else b.scatter(x, "i", index, edge, ("i",))  # type: ignore[arg-type]
+            return b.scatter(x, "i", index, edge, ("i",))  # type: ignore[arg-type]
         case ["matrix", fn, *way]:
             args = (square, b.rename(b.contract((m, x), ("x",)), {})) if fn.startswith("solve") else (square,)
             return b.matrix(fn, args, "i", "j", transposed="transposed" in way)
