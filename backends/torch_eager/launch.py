@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from recc.backends.torch_eager.module import Function, Module, PassFunctions
+from recc.backends.torch_eager.module import Function, Module, PassFunctions, TreeFunctions
 from recc.backends.torch_eager.ops import Env
 from recc.backends.torch_eager.shapes import cut
+from recc.backends.torch_eager.tree import Level, Pieces, numbered, prefixes
 from recc.forms.distribute import Phase
 from recc.forms.passes import Carry, Pass, Port
 
@@ -204,8 +205,11 @@ class _Stretch:
 
     def run(self, table: dict[str, Tensor]) -> None:
         """Runs the phases: `table` gets every value that one hands to another or that the pass writes."""
-        for phase, function in zip(self._functions.phases, self._functions.functions, strict=True):
-            if phase.loop:
+        of = self._functions
+        for phase, function, tree in zip(of.phases, of.functions, of.trees, strict=True):
+            if tree is not None and self._count > 1:
+                self._tree(phase, function, tree, table)
+            elif phase.loop:
                 self._loop(phase, function, table)
             else:
                 self._batch(phase, function, table)
@@ -238,6 +242,28 @@ class _Stretch:
             state = {h.before: full(made[h.after], self._run.lead) for h in phase.carries}
         self.carries.update({(h.name, h.part): state[h.before] for h in phase.carries})
         table.update({name: torch.stack(values) for name, values in found.items()})
+
+    def _tree(self, phase: Phase, function: Function | None, tree: TreeFunctions, table: dict[str, Tensor]) -> None:
+        """The phase for all chunks at once, in the rounds of a tree."""
+        lead = (self._count, *self._run.lead)
+        env = self._run.env(lead)
+        pieces = tree.pieces({v.name: table[v.name] for v in tree.map.pieces.inputs}, self._sizes, env)
+        level = Level(pieces, len(lead))
+
+        def join(first: Pieces, second: Pieces) -> Pieces:
+            count = len(next(iter(first.values())))
+            made = tree.join(numbered(first, second), self._sizes, self._run.env((count, *self._run.lead)))
+            return level(made, count)
+
+        maps = prefixes(level(pieces, self._count), join)
+        first = {h.before: self.carries[h.name, h.part].unsqueeze(0) for h in phase.carries}
+        found = tree.apply({**maps, **first}, self._sizes, env)
+        for h in phase.carries:
+            after = full(found[h.before], lead)
+            table[h.before] = torch.cat([first[h.before], after[:-1]])
+            self.carries[h.name, h.part] = after[-1]
+        if function is not None and phase.gives - first.keys():
+            table.update(function({v.name: table[v.name] for v in phase.block.inputs}, self._sizes, env))
 
     def _each(self, values: Tensor) -> Sequence[Tensor]:
         """The value in each chunk."""

@@ -25,6 +25,7 @@ from recc.errors import UsageError
 from recc.forms.block import Block, Constant, Contract, Gather, Map, Matrix, Rename, Shift
 from recc.forms.distribute import Phase, distribute
 from recc.forms.passes import Parallel, Pass, Sequential
+from recc.forms.segment import SegmentMap
 
 #: An emitted function: from inputs by name, sizes of axes and the rest of what it needs to outputs by name.
 Function = Callable[[Mapping[str, Tensor], Mapping[str, int], Env], Mapping[str, Tensor]]
@@ -37,19 +38,38 @@ NAME_prev is a state before a step or a chunk, NAME after it; `_re` and `_im` ar
 """
 
 
+#: The affine maps of phases that run as a tree, by the numbers of pass and phase, both from 0.
+Trees = Mapping[tuple[int, int], SegmentMap]
+
+
+_NO_TREES: Trees = {}
+
+
+@dataclass(frozen=True)
+class TreeFunctions:
+    """The affine map of a phase, and its functions."""
+
+    map: SegmentMap
+    pieces: Function
+    join: Function
+    apply: Function
+
+
 @dataclass(frozen=True)
 class PassFunctions:
     """A pass with its functions: `None` for a Block without operations.
 
-    `phases` and `functions` belong together. Over several scan axes there are none, but `step`. `views` are
-    the outputs of the step that may lie in the memory of what it reads. `products` says whether it has products
-    of matrices, each of which would copy what does not lie row by row.
+    `phases`, `functions` and `trees` belong together; a phase that is not run as a tree has `None` there. Over
+    several scan axes there are none, but `step`. `views` are the outputs of the step that may lie in the memory of
+    what it reads. `products` says whether it has products of matrices, each of which would copy what does not lie
+    row by row.
     """
 
     loop: Pass
     prologue: Function
     phases: tuple[Phase, ...]
     functions: tuple[Function | None, ...]
+    trees: tuple[TreeFunctions | None, ...]
     step: Function | None
     views: frozenset[str]
     products: bool
@@ -74,13 +94,13 @@ class Module:
     passes: tuple[PassFunctions, ...]
 
 
-def build(form: Sequential | Parallel, variant: Variant = "") -> Module:
-    """Emits, keeps and loads the module of a form.
+def build(form: Sequential | Parallel, variant: Variant = "", trees: Trees = _NO_TREES) -> Module:
+    """Emits, keeps and loads the module of a form, with some of its affine phases as trees.
 
     Raises `UsageError` for an edited module that does not load.
     """
     plans = _plans(form, variant)
-    source = emit_module(form, variant)
+    source = emit_module(form, variant, trees)
     name = f"{form.rec.name}_{_form_name(form)}_{_digest(source)}"
     edited = edited_copy(name, ".py")
     if edited is not None:
@@ -88,11 +108,11 @@ def build(form: Sequential | Parallel, variant: Variant = "") -> Module:
         name = f"{name}_{_digest(source)[:8]}"
     path = _kept(name, source)
     module = _load(name, source, path, edited)
-    passes = tuple(_functions(module, n, loop, phases) for n, (loop, phases) in enumerate(plans))
+    passes = tuple(_functions(module, n, loop, phases, trees) for n, (loop, phases) in enumerate(plans))
     return Module(form, variant, path, source, passes)
 
 
-def emit_module(form: Sequential | Parallel, variant: Variant = "") -> str:
+def emit_module(form: Sequential | Parallel, variant: Variant = "", trees: Trees = _NO_TREES) -> str:
     """The text of a form's module. The same form always gives the same text."""
     rec = form.rec
     start = {"": "", "start": ", from the initial values of the program", "outputs": ", from start to outputs only"}[
@@ -104,7 +124,7 @@ def emit_module(form: Sequential | Parallel, variant: Variant = "") -> str:
     lines = [f'"""{head}"""', "", *_IMPORTS, ""]
     comments = {e.target: " ".join(rec.source.slice(e.span).split()) for e in rec.equations}
     for number, (loop, phases) in enumerate(_plans(form, variant)):
-        for title, name, block in _blocks(number, loop, phases):
+        for title, name, block in _blocks(number, loop, phases, trees):
             lines += ["", f"# {title}", *_commented(emit_block(block, name), comments), ""]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -141,7 +161,7 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _blocks(number: int, loop: Pass, phases: tuple[Phase, ...]) -> Iterator[tuple[str, str, Block]]:
+def _blocks(number: int, loop: Pass, phases: tuple[Phase, ...], trees: Trees) -> Iterator[tuple[str, str, Block]]:
     """Every Block of a pass with a title and the name of its function."""
     way = ", ".join("left to right" if d == 1 else "right to left" for d in loop.directions)
     yield (
@@ -157,6 +177,18 @@ def _blocks(number: int, loop: Pass, phases: tuple[Phase, ...]) -> Iterator[tupl
             carried = ", ".join(dict.fromkeys(h.name for h in phase.carries))
             title = f"{unit.capitalize()} after {unit}, carrying {carried}." if phase.loop else f"All {unit}s at once."
             yield title, _name(number, f"phase_{k + 1}"), phase.block
+        if (tree := trees.get((number, k))) is not None:
+            for what, (title, block) in _tree_blocks(tree).items():
+                yield title, _name(number, f"phase_{k + 1}_{what}"), block
+
+
+def _tree_blocks(tree: SegmentMap) -> dict[str, tuple[str, Block]]:
+    """The Blocks of a map, each with a title, by what they are called."""
+    return {
+        "pieces": ("The same in a tree, all chunks at once: each takes what is carried, c, to M c + F.", tree.pieces),
+        "join": ("Two of these maps, the second after the first.", tree.join),
+        "apply": ("What is carried after all chunks up to each, from what is carried first.", tree.apply),
+    }
 
 
 def _name(number: int, what: str) -> str:
@@ -204,10 +236,17 @@ def _load(name: str, source: str, path: Path, edited: Path | None) -> ModuleType
     return module
 
 
-def _functions(module: ModuleType, number: int, loop: Pass, phases: tuple[Phase, ...]) -> PassFunctions:
+def _functions(module: ModuleType, number: int, loop: Pass, phases: tuple[Phase, ...], trees: Trees) -> PassFunctions:
     def function(what: str) -> Function:
         found: Function = getattr(module, _name(number, what))
         return found
+
+    def tree(k: int) -> TreeFunctions | None:
+        if (number, k) not in trees:
+            return None
+        return TreeFunctions(
+            trees[number, k], *(function(f"phase_{k + 1}_{what}") for what in ("pieces", "join", "apply"))
+        )
 
     for block in (loop.prologue, loop.step):
         # Worked out now: a tracer cannot enter the lock that Python 3.11 has around it.
@@ -215,7 +254,9 @@ def _functions(module: ModuleType, number: int, loop: Pass, phases: tuple[Phase,
     of_phases = [function(f"phase_{k + 1}") if p.block.ops else None for k, p in enumerate(phases)]
     step = function("step") if len(loop.directions) > 1 else None
     products = any(isinstance(op, (Contract, Matrix)) for op in loop.step.ops)
-    return PassFunctions(loop, function("prologue"), phases, tuple(of_phases), step, _views(loop.step), products)
+    of_trees = tuple(map(tree, range(len(phases))))
+    views = _views(loop.step)
+    return PassFunctions(loop, function("prologue"), phases, tuple(of_phases), of_trees, step, views, products)
 
 
 def _views(block: Block) -> frozenset[str]:
@@ -231,4 +272,4 @@ def _views(block: Block) -> frozenset[str]:
     return frozenset(name for name, value in block.outputs if value.name in found)
 
 
-__all__ = ["Function", "Module", "PassFunctions", "build", "emit_module"]
+__all__ = ["Function", "Module", "PassFunctions", "TreeFunctions", "Trees", "build", "emit_module"]

@@ -9,13 +9,13 @@ import torch
 from recc.bench.contest import Contest, Function, both_ways, draw, hold, only_forward, program
 from recc.bench.report import Cell, Table
 from recc.bench.rivals import (
-    chunked_correction,
     correction_loop,
     correction_tuned_loop,
     elementwise_loop,
     selective_loop,
     selective_tuned_loop,
 )
+from recc.bench.shipped import chunked_correction
 from recc.bench.timing import Timing, race
 from recc.fuzz import Shapes, rel_rms
 
@@ -58,7 +58,7 @@ def elementwise(seconds: float, shrink: int = 1) -> Table:
         share = arrays / _FORWARD if "backward" in name else 1.0
         rows.append((*_timed(name, timing), _ratio(timing, fresh, share), _ratio(timing, reused, share)))
     return Table(
-        f"Elementwise, h = a h + x · {_shown(shapes)}",
+        f"Elementwise, h = a h + x · {shown_shapes(shapes)}",
         (*_COLUMNS, "× add, new output", "× add, out="),
         tuple(rows),
         (
@@ -74,7 +74,7 @@ def selective(seconds: float, shrink: int = 1) -> Table:
     shapes = Shapes({"d": 256, "n": 16}, (2048 // shrink,), 4)
     rivals: dict[str, Function] = {_LOOP: selective_loop, _TUNED: selective_tuned_loop}
     contest = hold(op, draw(op, shapes), rivals, seconds)
-    return _table(f"Diagonal, selective · {_shown(shapes)}", contest)
+    return table_of(f"Diagonal, selective · {shown_shapes(shapes)}", contest)
 
 
 def correction(seconds: float, shrink: int = 1) -> Table:
@@ -89,10 +89,11 @@ def correction(seconds: float, shrink: int = 1) -> Table:
         rivals["chunked in torch (fla-core)"] = chunked
     rivals |= {_LOOP: correction_loop, _TUNED: correction_tuned_loop}
     contest = hold(op, draw(op, shapes), rivals, seconds)
-    return _table(f"Matrix memory with a decay and a rank-one correction · {_shown(shapes)}", contest, *notes)
+    return table_of(f"Matrix memory with a decay and a rank-one correction · {shown_shapes(shapes)}", contest, *notes)
 
 
-def _table(title: str, contest: Contest, *notes: str) -> Table:
+def table_of(title: str, contest: Contest, *notes: str) -> Table:
+    """A contest as a table, ratios to recc's own time."""
     rows: list[tuple[Cell, ...]] = []
     for way, times in (("forward", contest.forward), ("forward + backward", contest.both)):
         for name, timing in times.items():
@@ -112,10 +113,11 @@ def _ratio(timing: Timing, other: Timing, share: float = 1.0) -> float:
     return timing.median / (other.median * share)
 
 
-def _shown(shapes: Shapes) -> str:
+def shown_shapes(shapes: Shapes) -> str:
+    """Sizes in words."""
     heads = [f"H {n}" for n in shapes.heads]
     axes = [f"{axis.upper()} {n}" for axis, n in shapes.sizes.items()]
     return ", ".join([f"B {shapes.batch}", f"T {shapes.steps[0]}", *heads, *axes, "float32"])
 
 
-__all__ = ["correction", "elementwise", "selective"]
+__all__ = ["correction", "elementwise", "selective", "shown_shapes", "table_of"]

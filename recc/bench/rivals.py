@@ -1,4 +1,4 @@
-"""The same recurrences as a user of torch would write them: one step after the other, or in chunks.
+"""The same recurrences as a user of torch would write them, one step after the other.
 
 A loop takes its inputs apart once (`unbind`) and puts its outputs together once (`stack`): indexing
 `x[:, t]` inside it would make its backward pass fill a whole gradient per step, in time quadratic in T.
@@ -8,10 +8,7 @@ fastest operations of torch that we know.
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -79,34 +76,8 @@ def correction_tuned_loop(of: Tensors) -> Tensor:
     return torch.stack(found, 1)
 
 
-def chunked_correction() -> Callable[[Tensors], Tensor] | None:
-    """The chunked function in plain torch that fla-core ships for the same recurrence, or `None` if it is not there.
-
-    Its module is loaded from its file: its package would bring in Triton.
-    """
-    found = importlib.util.find_spec("fla")
-    if found is None or not found.submodule_search_locations or importlib.util.find_spec("einops") is None:
-        return None
-    path = Path(next(iter(found.submodule_search_locations))) / "ops" / "gated_delta_rule" / "naive.py"
-    if not path.exists():
-        return None
-    spec = importlib.util.spec_from_file_location("_recc_bench_chunked", path)
-    if spec is None or spec.loader is None:
-        return None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    chunked: Any = module.naive_chunk_gated_delta_rule
-
-    def run(of: Tensors) -> Tensor:
-        output, _ = chunked(of["q"], of["k"], of["v"], g=of["g"], beta=of["beta"], scale=1.0)
-        return output  # type: ignore[no-any-return]  # another package's function, without types
-
-    return run
-
-
 __all__ = [
     "Tensors",
-    "chunked_correction",
     "correction_loop",
     "correction_tuned_loop",
     "elementwise_loop",

@@ -13,6 +13,7 @@ import torch
 from recc.backends.c_cpu.build import find_compiler
 from recc.bench import figures
 from recc.bench.building import building
+from recc.bench.derived import derived
 from recc.bench.growth import growth
 from recc.bench.memory import memory
 from recc.bench.report import Table
@@ -40,6 +41,7 @@ def suite(seconds: float, quick: bool) -> Iterator[Table]:
     try:
         for part in parts:
             yield part()
+        yield from derived(seconds, shrink)
     finally:
         torch.set_num_threads(before)
 

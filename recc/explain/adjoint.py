@@ -29,6 +29,7 @@ from recc.recurrence import (
     Read,
     Recurrence,
     Reduce,
+    Stage,
     Symbol,
     reads,
     walk,
@@ -67,15 +68,23 @@ class Adjoint:
         """The program with the updates of affine stages in their normal form, and what that needs beside."""
         axes, symbols = dict(self.rec.axis), dict(self.rec.table)
         equations = {e.target: e for e in self.rec.equations}
+        stages: list[Stage] = []
         for structure in self.structures:
+            known = {*equations}
             if isinstance(structure, Affine):
                 axes.update(structure.rec.axis)
                 symbols.update(structure.rec.table)
                 equations.update({n: e for n, e in structure.rec.equation.items() if n not in equations})
                 for name, expr in normal_form(structure).items():
                     equations[name] = replace(equations[name], expr=expr)
+                stages += [s for s in structure.rec.stages if not known & set(s.equations)]
+            stages.append(structure.stage)
         return replace(
-            self.rec, axes=tuple(axes.values()), symbols=tuple(symbols.values()), equations=tuple(equations.values())
+            self.rec,
+            axes=tuple(axes.values()),
+            symbols=tuple(symbols.values()),
+            equations=tuple(equations.values()),
+            stages=tuple(stages),
         )
 
     @cached_property

@@ -26,6 +26,8 @@ from recc.forms.passes import Parallel, Pass, Port, Sequential, free_axes
 from recc.forms.work import WEIGHT, Held, Kernel, Walk
 
 _BYTES = 4  # of a float32
+#: Operations, most of them views, that lay out an array by chunks, or put it together again.
+_LAID_OUT = 3.0
 #: Steps between two checkpoints of a compiled backward run.
 _SEGMENT = 128
 
@@ -196,9 +198,9 @@ def _stretch(
         held = known[p.value] = Held(_axes(loop.step, p.value), p.role != "prologue", None, real)
         if loop.chunk and p.role in ("argument", "kept"):  # laid out by chunks
             n = _elements(held, loop.step, sizes, batch) * count
-            tally.add([Kernel(1.0, n, n)])
+            tally.add([Kernel(_LAID_OUT, n, n)])
             if tally.backward:
-                tally.add([Kernel(1.0, n, n)], back=True)
+                tally.add([Kernel(_LAID_OUT, n, n)], back=True)
     for phase in phases:
         trips, lead = (count, batch) if phase.loop else (1, batch * count)
         made = _walk(tally, phase.block, sizes, lead, known, trips)
@@ -218,9 +220,9 @@ def _stretch(
         tally.hold(sum(gives) * count)
     for p in (p for p in loop.writes if p.role != "carry"):
         n = _elements(Held(_axes(loop.step, loop.step.output[p.value].name), True), loop.step, sizes, batch) * count
-        tally.add([Kernel(2.0, n, n)])
+        tally.add([Kernel(_LAID_OUT, n, n)])
         if tally.backward:
-            tally.add([Kernel(1.0, n, n)], back=True)
+            tally.add([Kernel(_LAID_OUT, n, n)], back=True)
 
 
 def _walk(

@@ -17,13 +17,13 @@ Two pieces join to one: `(M2, F2)` after `(M1, F1)` is `(M2 M1, M2 F1 + F2)`, wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from recc.forms.block import Block, Value
 from recc.forms.builder import Builder
 from recc.forms.linear import Linear, bound_axes, reach
-from recc.forms.passes import Pass
+from recc.forms.passes import Pass, Port
 
 #: The axes of each entry of M that may be there, by (label of the carry after, label of the carry before).
 Entries = dict[tuple[str, str], frozenset[str]]
@@ -56,12 +56,12 @@ def segment_map(loop: Pass) -> SegmentMap:
         BlockError: if the carries after the chunk are not affine in those before it; names the operation.
             That is so for recurrences over a semiring, too: their maps are not affine over the ring.
     """
-    return _Maker(loop).make()
+    return block_map(loop.step, _carries(loop))
 
 
 @dataclass(frozen=True)
-class _Carry:
-    """One real tensor that is carried: its names before and after in the step Block, and its axes."""
+class Carried:
+    """One real tensor that is carried: its names before and after in a Block, as input and output, and its axes."""
 
     label: str
     before: str
@@ -69,12 +69,20 @@ class _Carry:
     axes: tuple[str, ...]
 
 
-class _Maker:
-    """Makes the map of one pass: finds mixed axes, runs the linear part, lays out the pieces."""
+def block_map(step: Block, carries: Sequence[Carried]) -> SegmentMap:
+    """The affine map from some inputs of a Block to some outputs.
 
-    def __init__(self, loop: Pass):
-        self.carries = _carries(loop)
-        step = loop.step.live([c.after for c in self.carries])
+    Raises `BlockError` as `segment_map` does.
+    """
+    return _Maker(step, carries).make()
+
+
+class _Maker:
+    """Makes the map of one Block: finds mixed axes, runs the linear part, lays out the pieces."""
+
+    def __init__(self, step: Block, carries: Sequence[Carried]):
+        self.carries = carries
+        step = step.live([c.after for c in self.carries])
         self.step = step
         reached = reach(step, {c.before: c.label for c in self.carries})
         after = {c.label: reached.get(step.output[c.after].name, frozenset()) for c in self.carries}
@@ -172,14 +180,19 @@ class _Maker:
         return m, {c.label: b.input(f"F{number} {c.label}", c.axes) for c in self.carries}
 
 
-def _carries(loop: Pass) -> list[_Carry]:
+def carry_label(port: Port) -> str:
+    """The name of a real tensor that is carried."""
+    return f"{port.name}_{('re', 'im')[port.part]}" if port.complex else port.name
+
+
+def _carries(loop: Pass) -> list[Carried]:
     before = {(p.name, p.part): p.value for p in loop.reads if p.role == "carry"}
     found = []
     for port in loop.writes:
         if port.role == "carry":
-            label = f"{port.name}_{('re', 'im')[port.part]}" if port.complex else port.name
+            label = carry_label(port)
             axes = loop.step.output[port.value].axes
-            found.append(_Carry(label, before.get((port.name, port.part), label), port.value, axes))
+            found.append(Carried(label, before.get((port.name, port.part), label), port.value, axes))
     return found
 
 
@@ -217,4 +230,4 @@ def _free_name(name: str, taken: tuple[str, ...]) -> str:
     return name
 
 
-__all__ = ["SegmentMap", "segment_map"]
+__all__ = ["Carried", "SegmentMap", "block_map", "carry_label", "segment_map"]

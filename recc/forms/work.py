@@ -98,7 +98,7 @@ _NONE = frozenset({"stop"})
 _BACK = {"add": 0.0, "stop": 0.0, "div": 2.0, "pow": 3.0, "min": 1.5, "max": 1.5, "logaddexp": 6.0, "sqrt": 2.0}
 
 #: Launches that the derivative of each step of a scan takes beside twice its own: sums, taking arrays apart.
-_SCAN_BACK = 5.0
+_SCAN_BACK = 3.0
 
 #: Steps up to which a convolution is a product with a matrix: in any case, and if that is not much the larger.
 SHORT, MEDIUM = 8, 256
@@ -367,7 +367,7 @@ def _segment(w: Walk, op: Segment, every: Held) -> Found:
     held = every._replace(axes=(every.axes | {op.row, op.col}))
     rounds = ceil(log2(max(2, w.size[op.row])))
     count = w.count(held)
-    kernel = Kernel(6.0 * rounds, 3 * count, 3 * count, count)
+    kernel = Kernel(8.0 * rounds, 3 * count, 3 * count, count)
     return Found(held, [kernel], [kernel.times(2)], rounds)
 
 

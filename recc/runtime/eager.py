@@ -14,15 +14,21 @@ import torch
 from recc.backends.torch_eager.arrange import Types, execute
 from recc.backends.torch_eager.module import Module, Variant, build, emit_module
 from recc.forms.choose import choose
+from recc.forms.condition import conditions
 from recc.forms.device import DEVICES
+from recc.forms.joining import Joinable, joinable, joins_phase
+from recc.forms.parallel import chained
+from recc.forms.passes import Parallel
 from recc.forms.table import Form
 from recc.recurrence import Recurrence
 from recc.runtime.call import Call, check_clock
 from recc.runtime.layout import lay_out
 from recc.runtime.options import form_named
 
-#: A form, the size of its chunks (`None`: its own), and which calls it is for.
-Key = tuple[str, int | None, Variant]
+#: Phases by the numbers of their pass and their own.
+Phases = tuple[tuple[int, int], ...]
+#: A form, the size of its chunks (`None`: its own), which calls it is for, and which of its phases run as trees.
+Key = tuple[str, int | None, Variant, Phases]
 
 
 @dataclass
@@ -30,13 +36,17 @@ class Eager:
     """The torch functions of one program, emitted per form as calls come.
 
     `form` and `chunk` are what the caller asked for: a form's name or `auto`, a size of chunks or `None`.
+    `join` says whether loops over chunks run as trees where they can; `None` leaves it to their costs.
     """
 
     rec: Recurrence
     form: str
     chunk: int | None
+    join: bool | None = None
     _modules: dict[Key, Module] = field(default_factory=dict)
     _forms: dict[tuple[str, int | None], Form] = field(default_factory=dict)
+    _joinable: dict[tuple[str, int | None], dict[tuple[int, int], Joinable]] = field(default_factory=dict)
+    _joined: dict[tuple[Any, ...], Phases] = field(default_factory=dict)
 
     def choose(
         self,
@@ -53,12 +63,43 @@ class Eager:
         found = choose(self.rec, "torch", sizes, steps, batch, known, self.chunk, backward=grad)
         return found.name, found.chunk
 
-    def module(self, name: str, chunk: int | None, variant: Variant = "") -> Module:
+    def module(self, name: str, chunk: int | None, variant: Variant = "", joined: Phases = ()) -> Module:
         """The emitted functions of a form, loaded."""
-        key = (name, chunk, variant)
+        key = (name, chunk, variant, joined)
         if key not in self._modules:
-            self._modules[key] = build(self._derived(name, chunk), variant)
+            trees = {k: self._phases(name, chunk)[k].map for k in joined}
+            self._modules[key] = build(self._derived(name, chunk), variant, trees)
         return self._modules[key]
+
+    def joined(
+        self, name: str, chunk: int | None, sizes: Mapping[str, int], steps: int, batch: int, device: str, grad: bool
+    ) -> Phases:
+        """The phases that run as trees over chunks rather than as loops."""
+        form = self._derived(name, chunk)
+        if self.join is False or not isinstance(form, Parallel) or not form.chunk or steps < 2 * form.chunk:
+            return ()
+        if self.join:
+            return tuple(self._phases(name, chunk))
+        known = DEVICES.get(device, DEVICES["cpu"])
+        count = steps // form.chunk
+        key = (name, chunk, *sorted(sizes.items()), count, batch, known.name, grad)
+        if key not in self._joined:
+            found = self._phases(name, chunk).items()
+            taken = (k for k, one in found if joins_phase(one, sizes, count, form.chunk, batch, known, grad))
+            self._joined[key] = tuple(taken) if self._bounded(form, steps) else ()
+        return self._joined[key]
+
+    def _bounded(self, form: Parallel, steps: int) -> bool:
+        """Whether nothing has to be said of the products of all transitions, which a tree makes."""
+        _, structures = chained(self.rec)
+        found = {state: s for s in structures for state in s.stage.states}
+        return not conditions(form, found, steps, 0)
+
+    def _phases(self, name: str, chunk: int | None) -> dict[tuple[int, int], Joinable]:
+        if (name, chunk) not in self._joinable:
+            form = self._derived(name, chunk)
+            self._joinable[name, chunk] = joinable(form) if isinstance(form, Parallel) else {}
+        return self._joinable[name, chunk]
 
     def sources(self) -> dict[str, str]:
         """The text of every module built so far, by file."""
@@ -122,8 +163,10 @@ class Eager:
         """Chooses the functions for a call, builds them if need be, and gives their key."""
         name, chunk = self.choose(dict(sizes), steps, batch, device, grad)
         variant = variant if getattr(self._derived(name, chunk), "start", ()) else ""
-        self.module(name, chunk, variant)
-        return name, chunk, variant
+        joined = self.joined(name, chunk, dict(sizes), steps[0], batch, device, grad) if len(steps) == 1 else ()
+        joined = () if variant else joined
+        self.module(name, chunk, variant, joined)
+        return name, chunk, variant, joined
 
 
 def _own(array: Any) -> Any:

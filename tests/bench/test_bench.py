@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from recc.bench import building, figures, growth, memory, rivals, timing  # noqa: E402  # torch may not be there
+from recc.bench import building, figures, growth, memory, rivals, shipped, timing  # noqa: E402  # torch may not be there
 from recc.bench.contest import draw, program  # noqa: E402
 from recc.bench.report import Table, shown, write_block  # noqa: E402
 from recc.bench.timing import race  # noqa: E402
@@ -110,7 +110,7 @@ def test_rivals_compute_the_same(name: str, shapes: Shapes) -> None:
     found = [getattr(rivals, f"{name}_loop")]
     if name != "elementwise":
         found.append(getattr(rivals, f"{name}_tuned_loop"))
-    chunked = rivals.chunked_correction()
+    chunked = shipped.chunked_correction()
     if name == "correction" and chunked is not None:
         found.append(chunked)
     for rival in found:
