@@ -186,6 +186,9 @@ def _scan(w: Writer, op: Scan) -> None:
         fn, way = "scan.scan", [str(dim(axes, op.axis)), *way]
     parts = [tupled(at(h, matrix) for h in held), tupled(at(h, axes) for h in drives)]
     parts += [tupled(at(h, first) for h in firsts)]
+    idle = all(w.get(v).number == 0.0 for v in op.b) and op.axis not in {a for v in op.a for a in v.axes}
+    if idle and op.algebra == "ring" and not op.rows:
+        fn, parts = "scan.powers", [parts[0], parts[2]]
     names = tupled(w.names[group[k].name] if k in group else "_" for k in range(len(op.b)))
     w.call(names if len(op.b) == 1 else names[1:-1], fn, [str(op.entries), *parts, *way], axes)
     for out in group.values():

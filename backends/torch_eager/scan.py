@@ -112,6 +112,38 @@ def scan(
     )
 
 
+def powers(
+    entries: Sequence[Entry],
+    a: Sequence[Tensor | float],
+    first: Sequence[Tensor | float],
+    dim: int,
+    size: int,
+    reverse: bool = False,
+) -> State:
+    """The components of an elementwise recurrence over the ring with a constant transition and no drives.
+
+    Law: `out[j] = a^(j+1) first`, by doubling: from n of them the next n are `a^n` times these. Arguments
+    are those of `scan`.
+    """
+    like = next(x for x in (*a, *first) if isinstance(x, Tensor))
+
+    def tensors(values: Sequence[Tensor | float], dims: int) -> list[Tensor]:
+        return [x if isinstance(x, Tensor) else like.new_full((1,) * dims, x) for x in values]
+
+    transition = _exact(dict(zip(entries, tensors(a, -dim), strict=True)), dim, "ring")
+    starts = [x.unsqueeze(dim) for x in tensors(first, -dim - 1)]
+    shape = joint(*(x.shape for x in (*transition.values(), *starts)))
+    run = _Run(_ELEMENTWISE["ring"], dim, reverse, _elementwise_block)
+    none = tuple(x.new_zeros(()) for x in starts)
+    found = run.apply(transition, tuple(x.expand(shape) for x in starts), none)
+    while (count := found[0].shape[dim]) < size:
+        part = tuple(x.narrow(dim, 0, min(count, size - count)) for x in found)
+        found = tuple(torch.cat(pair, dim) for pair in zip(found, run.apply(transition, part, none), strict=True))
+        transition = run.compose(transition, transition)
+    found = tuple(x.narrow(dim, 0, size) for x in found)
+    return tuple(x.flip(dim) for x in found) if reverse else found
+
+
 def scan_matrix(
     entries: Sequence[Entry],
     a: Sequence[Tensor],
@@ -302,4 +334,4 @@ def _stacked(states: Sequence[State], dim: int) -> State:
     return tuple(torch.stack(found, dim) for found in zip(*states, strict=True))
 
 
-__all__ = ["Algebra", "scan", "scan_matrix"]
+__all__ = ["Algebra", "powers", "scan", "scan_matrix"]

@@ -75,20 +75,21 @@ class ConvolutionSolver:
         return self.b.scan(self.coefficients, b, first, self.axis, rows=t.rows, cols=t.cols, reverse=reverse)
 
     def _response(self, number: int, state: str, reverse: bool = False) -> Pair:
-        """What one unit of a source at the first step makes of a state: `A^τ b`; reversed, `A^(C-1-τ) b`."""
+        """What one unit of a source makes of a state after its own step: `A^(τ+1) b`; reversed, `A^(C-τ) b`."""
         b, source = self.b, self.sources[number]
         if (number, reverse) not in self._responses:
-            position = b.map("real", b.iota(self.axis))
-            count = b.contract((b.constant(1.0, (self.axis,)),), (self.axis,))
-            at = b.map("sub", count, b.constant(1.0)) if reverse else b.constant(0.0)
-            here = b.map("eq", position, at)
-            drives = []
+            none = b.constant(0.0)
+            starts = []
             for c in self.transition.components:
                 on = source.constant.parts if (c.state, c.depth) == (source.target, 1) else ()
-                part = on[c.part] if c.part < len(on) else b.constant(0.0)
-                drives.append(b.map("where", here, part, b.constant(0.0)) if b.known(part) != 0.0 else part)
-            self._responses[number, reverse] = self._scan(drives, [b.constant(0.0)] * len(drives), reverse)
+                starts.append(on[c.part] if c.part < len(on) else none)
+            self._responses[number, reverse] = self._scan([none] * len(starts), starts, reverse)
         return self.transition.state(self._responses[number, reverse], state)
+
+    def _at_once(self, number: int, state: str) -> Pair:
+        """What a unit of a source makes of a state in its own step."""
+        source = self.sources[number]
+        return source.constant if source.target == state else Pair(self.b.constant(0.0))
 
     def _from_start(self, state: str) -> list[tuple[Pair, Pair, Pair, dict[str, str]]]:
         """For each component of the states before the chunk: `A^(t+1)` and its value at t = -1, and the component.
@@ -136,12 +137,15 @@ class ConvolutionSolver:
         b, summed = self.b, set(over)
         terms = []
         for number, source in enumerate(self.sources):
-            kernel = self._response(number, state)
-            if exclusive:
-                kernel = self.into.moved(kernel, Pair(b.constant(0.0)))
             varying = pairs.rename(b, source.varying, names)
             later = (summed & pairs.axes_of(varying)) | set(source.inner)
-            kernel = pairs.multiply(b, [*factors, pairs.rename(b, kernel, names)], summed - later)
+            kernel, now = (
+                pairs.multiply(b, [*factors, pairs.rename(b, part, names)], summed - later)
+                for part in (self._response(number, state), self._at_once(number, state))
+            )
+            kernel = self.into.moved(kernel, now)
+            if exclusive:
+                kernel = self.into.moved(kernel, Pair(b.constant(0.0)))
             terms.append(self._convolved(kernel, varying, later))
         for powers, before, value, inner in self._from_start(state):
             if exclusive:
@@ -169,10 +173,13 @@ class ConvolutionSolver:
         b = self.b
         terms = []
         for number, source in enumerate(self.sources):
+            before = pairs.shift(b, source.varying, self.axis, -1)
             response = self._response(number, state, reverse=True)
-            terms.append(pairs.multiply(b, [response, source.varying], {self.axis, *source.inner}))
+            terms.append(pairs.multiply(b, [response, before], {self.axis, *source.inner}))
+            last = pairs.last(b, source.varying, self.axis)
+            terms.append(pairs.multiply(b, [self._at_once(number, state), last], source.inner))
         for powers, _, value, inner in self._from_start(state):
-            last = Pair(*(b.last(b.spread(p, (self.axis,)), self.axis) for p in powers.parts))
+            last = pairs.last(b, powers, self.axis)
             terms.append(pairs.multiply(b, [last, value], inner.values()))
         return pairs.add(b, terms)
 

@@ -26,8 +26,11 @@ from recc.forms.segment import Carried, SegmentMap, block_map, carry_label
 from recc.forms.work import Held, Kernel, Walk
 
 _BYTES = 4  # of a float32
-#: Operations that a join takes beside its own for each piece: two cuts, a join of two lists, a concatenation.
-_WOVEN = 4.0
+#: Operations that a join takes beside its own for each piece, to take every second chunk out and put them together
+#: again, and elements that it moves for each of theirs; so many times as much for gradients as well.
+_WOVEN, _MOVED, _BACK = 4.0, 4.0, 4.0
+#: How much quicker a tree has to be: it holds more, and estimates are coarse.
+_DOUBT = 1.5
 
 
 class Work(NamedTuple):
@@ -42,7 +45,7 @@ class Work(NamedTuple):
 
 
 def joins(count: int, step: Work, join: Work, once: Work, device: Device) -> bool:
-    """Whether a tree over chunks is quicker than a loop over them.
+    """Whether a tree over chunks is clearly quicker than a loop over them.
 
     If it is for some chunks, two at least, it is for twice as many.
 
@@ -57,7 +60,7 @@ def joins(count: int, step: Work, join: Work, once: Work, device: Device) -> boo
         return False
     loop = count * (step.launches * device.launch + step.seconds)
     started = once.launches + 2 * log2(count) * join.launches
-    return started * device.launch + count * (once.seconds + 2 * join.seconds) < loop
+    return _DOUBT * (started * device.launch + count * (once.seconds + 2 * join.seconds)) < loop
 
 
 def phase_map(loop: Pass, phase: Phase) -> SegmentMap | None:
@@ -127,8 +130,9 @@ def joins_phase(
     # Each trip takes its inputs out of those of all chunks.
     step = step.plus(device.call, 0.5 * len(phase.block.inputs) + 0.2 * len(phase.gives))
     moved = sum(_elements(found.join, v.axes, sizes, batch) for _, v in found.join.outputs)
-    calls = device.call / device.launch
-    join = join.plus(4 * moved * _BYTES / device.bandwidth, _WOVEN * len(found.join.outputs) + calls)
+    calls, times = device.call / device.launch, _BACK if backward else 1.0
+    woven = _WOVEN * len(found.join.outputs) * times
+    join = join.plus(_MOVED * moved * times * _BYTES / device.bandwidth, woven + calls)
     once = pieces.plus(*applied).plus(0.0, len(phase.carries) + 2 * calls)
     if phase.gives - {h.before for h in phase.carries}:
         once = once.plus(*work(phase.block))

@@ -75,6 +75,16 @@ def spread(b: Builder, pair: Pair, axes: Iterable[str]) -> Pair:
     return Pair(*(b.spread(part, axes) for part in pair.parts))
 
 
+def shift(b: Builder, pair: Pair, axis: str, offset: int) -> Pair:
+    """The value some steps further along an axis, zero beyond its ends."""
+    return Pair(*(b.shift(part, axis, offset, "zero") for part in pair.parts))
+
+
+def last(b: Builder, pair: Pair, axis: str) -> Pair:
+    """The last element along an axis."""
+    return Pair(*(b.last(b.spread(part, (axis,)), axis) for part in pair.parts))
+
+
 def is_zero(b: Builder, pair: Pair) -> bool:
     """Whether a value is known to be zero."""
     return all(b.known(part) == 0.0 for part in pair.parts)
@@ -90,4 +100,4 @@ def axes_of(pair: Pair) -> set[str]:
     return {a for part in pair.parts for a in part.axes}
 
 
-__all__ = ["add", "axes_of", "both", "is_zero", "multiply", "real", "rename", "spread", "where"]
+__all__ = ["add", "axes_of", "both", "is_zero", "last", "multiply", "real", "rename", "shift", "spread", "where"]

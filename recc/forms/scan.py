@@ -28,6 +28,7 @@ class ScanSolver:
     def __init__(self, into: ChunkBuilder, structure: Affine, size: int = 0):
         self.into = into
         self.transition = Transition(into, structure)
+        self.coefficients = self.transition.coefficients()
         self._states: tuple[Value, ...] | None = None
 
     def trajectory(self, state: str) -> Pair:
@@ -35,7 +36,7 @@ class ScanSolver:
         if self._states is None:
             t = self.transition
             self._states = self.into.step.scan(
-                t.coefficients(),
+                self.coefficients,
                 t.drives(),
                 t.first(),
                 self.into.chunk,

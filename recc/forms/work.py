@@ -97,6 +97,9 @@ _NONE = frozenset({"stop"})
 #: Kernels of a derivative for each argument that has one, where that is not 1.
 _BACK = {"add": 0.0, "stop": 0.0, "div": 2.0, "pow": 3.0, "min": 1.5, "max": 1.5, "logaddexp": 6.0, "sqrt": 2.0}
 
+#: What a copy costs more where it changes the order of axes.
+_JUMPS = 4.0
+
 #: Launches that the derivative of each step of a scan takes beside twice its own: sums, taking arrays apart.
 _SCAN_BACK = 3.0
 
@@ -299,10 +302,11 @@ def _product(w: Walk, x: Held, y: Held, made: Held) -> list[Kernel]:
     batch = w.elements(x.axes & y.axes & made.axes, x.full and y.full and made.full)
     columns = [w.elements(a.axes - b.axes, a.full and not b.full) for a, b in ((x, y), (y, x))]
     inner = total / max(1.0, batch * columns[0] * columns[1])
-    moved = Kernel(2.0, 2 * (w.count(x) + w.count(y)), w.count(x) + w.count(y) + w.count(made))
-    if min(columns) == 1 or inner == 1:  # a matrix times a vector: as fast as memory
-        return [moved._replace(scalars=total, matrices=batch)]
-    return [moved._replace(products=total, matrices=batch, thin=total / min(*columns, inner))]
+    there = w.count(x) + w.count(y)
+    # An axis of the batch that comes after others in memory makes a copy that jumps about.
+    copied = there * (1 + _JUMPS * bool(x.axes & y.axes & made.axes))
+    thin = total / min(*columns, inner)
+    return [Kernel(2.0, there + copied, copied + w.count(made), products=total, matrices=batch, thin=thin)]
 
 
 def _reduce(w: Walk, op: Reduce, every: Held) -> Found:
@@ -335,6 +339,11 @@ def _scan(w: Walk, op: Scan, every: Held) -> Found:
     each = max((w.elements((h.axes | {*op.rows, *op.cols}) - {op.axis}, h.full) for h in a), default=1.0)
     varies = any(op.axis in h.axes for h in a)
     rows = prod(w.size[r] for r in op.rows) if op.rows else 0
+    if not (varies or rows) and op.algebra == "ring" and all(w.get(v).number == 0.0 for v in op.b):
+        # Powers: from n of them the next n are that of order n times these.
+        rounds, every_step = ceil(log2(max(2, w.size[op.axis]))), w.count(held) * len(op.b)
+        doubling = Kernel((2.0 * len(op.entries) + 4) * rounds, 4 * every_step, 3 * every_step, 2 * every_step)
+        return Found(held, [doubling], [doubling.times(2)], 2 * rounds, every_step)
     kernels, depth = scan_work(w.size[op.axis], op.entries, len(op.b), width, each, rows, varies, op.algebra, w.wide)
     forward = [Kernel(*k) for k in kernels]
     more = 2.0 + _SCAN_BACK / launches_of(op.algebra, rows)
