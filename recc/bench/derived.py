@@ -26,19 +26,16 @@ _MEMORY = Shapes({"i": 64, "j": 64}, (4096,), 2, (4,))
 def derived(seconds: float, shrink: int = 1) -> tuple[Table, ...]:
     """A table for each form that has a rival in torch."""
     memory = Shapes(_MEMORY.sizes, (_MEMORY.steps[0] // shrink,), _MEMORY.batch, _MEMORY.heads)
+    poles = Shapes({"d": 256, "n": 32}, (2048 // shrink,), 4)
+    channels = Shapes({"d": 512}, (4096 // shrink,), 4)
+    steps, chunks = "step loop of fla-core", "chunked function of fla-core"
     return (
-        _against("a log decay per row", "vector_gate", "chunked", memory, "step loop of fla-core", stepwise_vector_gate, seconds, 2),
-        _against("one log decay", "scalar_gate", "chunked", memory, "chunked function of fla-core", chunked_scalar_gate, seconds),
-        _against("one log decay and a correction", "correction", "chunked", memory, "chunked function of fla-core", chunked_correction, seconds),
-        _against(
-            "constant complex poles", "poles", "convolution", Shapes({"d": 256, "n": 32}, (2048 // shrink,), 4), "FFT convolution by hand",
-            lambda: transform, seconds,
-        ),
-        _against(
-            "h = a h + x", "elementwise", "scan", Shapes({"d": 512}, (4096 // shrink,), 4), "associative_scan of torch",
-            lambda: log_depth, seconds,
-        ),
-    )  # fmt: skip
+        _against("a log decay per row", "vector_gate", "chunked", memory, steps, stepwise_vector_gate, seconds, 2),
+        _against("one log decay", "scalar_gate", "chunked", memory, chunks, chunked_scalar_gate, seconds),
+        _against("a decay and a correction", "correction", "chunked", memory, chunks, chunked_correction, seconds),
+        _against("complex poles", "poles", "convolution", poles, "FFT by hand", lambda: transform, seconds),
+        _against("h = a h + x", "elementwise", "scan", channels, "associative_scan", lambda: log_depth, seconds),
+    )
 
 
 def _against(

@@ -143,7 +143,8 @@ class _Tally:
         products = s.products + s.solved
         moved = (s.read + s.written) * _BYTES
         memory = (self.held + self.most) * _BYTES
-        return Cost(products, s.scalars + s.transformed, moved, memory, self.depth, s.launches, quadratic, self.seconds)
+        seconds = self.seconds + max(0.0, memory - self.device.large) / self.device.fresh
+        return Cost(products, s.scalars + s.transformed, moved, memory, self.depth, s.launches, quadratic, seconds)
 
 
 def _pass(tally: _Tally, loop: Pass, sizes: Mapping[str, int], extents: Sequence[int], batch: int, chunk: int) -> None:

@@ -65,7 +65,7 @@ class Device:
 DEVICES = {
     "cpu": Device(
         name="cpu", products=8e10, matrix=1e-7, solves=1.5e10, scalars=1e10, transforms=2e9, bandwidth=3e10,
-        large=16 * _MIB, fresh=2e9, thin=16, launch=3e-6, launch_back=5e-6, call=7e-6, memory=4 * _GIB, wide=1 << 12,
+        large=16 * _MIB, fresh=2.5e9, thin=16, launch=3e-6, launch_back=5e-6, call=7e-6, memory=4 * _GIB, wide=1 << 12,
         kernel=2.5e10, loop=2e-9, start=1.5e-4, cores=2,
     ),
     "cuda": Device(

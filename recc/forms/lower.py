@@ -78,7 +78,11 @@ class Lowering:
         gathers: list[tuple[str, Value, str]] = []
         for axis, index in zip(symbol.axes, expr.index, strict=True):
             if axis not in value.axes:
-                continue
+                # The same all along the axis, but not beyond its ends.
+                inside = isinstance(index, Along) and not index.offset
+                if inside or self.rec.axis[axis].edge != "zero":
+                    continue
+                value = b.spread(value, (axis,))
             if isinstance(index, Along):
                 value = b.shift(value, axis, index.offset, self.rec.axis[axis].edge)
                 if index.axis not in names.values():

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from recc.forms import pairs
 from recc.forms.block import Value
 from recc.forms.lower import Pair
-from recc.recurrence import Along
+from recc.recurrence import Along, At
 from recc.structure import Affine, Drive, Term
 
 if TYPE_CHECKING:
@@ -151,12 +151,15 @@ class Transition:
                 continue
             delta = b.map("eq", b.iota(d), b.iota(col))
             edge = rec.axis[d].edge
+            if not self.ring and edge == "zero" and (isinstance(index, At) or index.offset):
+                raise CannotDerive(f"beyond the ends of `{d}` the update reads 0, which is not the zero of the algebra")
             if isinstance(index, Along):
                 delta = b.rename(b.shift(delta, d, index.offset, edge), {d: index.axis})
             else:
                 delta = b.gather(delta, d, self.into.lower(index.expr).re, edge)
             deltas.append(delta)
-        return names, deltas
+        # A summed axis that two indices share is the column of the first of them.
+        return names, [b.rename(delta, names) for delta in deltas]
 
     def _identity(self, rows: Sequence[str]) -> Value:
         """The one of the algebra on the diagonal."""

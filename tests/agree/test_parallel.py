@@ -16,6 +16,7 @@ from tests.agree.cases import program as one
 from tests.agree.harness import agree, by_interpreter, by_oracle
 from tests.agree.updates import UPDATES
 from tests.fuzz.generate import random_program
+from tests.structure.generate import affine_program, semiring_program
 
 BOUND = 1e-10
 CASES = [(name, form) for name, p in programs().items() if len(p.rec.scan) == 1 for form in PARALLEL]
@@ -62,6 +63,23 @@ def test_updates_of_every_shape(name: str) -> None:
             agree(mine[0], values, BOUND, (form, chunk))
             agree(mine[1], gradients, BOUND, (form, chunk))
     assert derived >= 2
+
+
+@pytest.mark.parametrize("kind", ["ring", "max", "logaddexp"])
+def test_random_updates(kind: str) -> None:
+    for seed in range(8):
+        program = one(affine_program(seed) if kind == "ring" else semiring_program(seed, kind))
+        shapes = program.shapes(steps=4, batch=1)
+        arguments, initial = program.draw(shapes, seed)
+        values, gradients, weights = by_oracle(program, shapes, arguments, initial)
+        for form in PARALLEL:
+            found = derive(program.rec, form, 2)
+            if isinstance(found, Refusal):
+                continue
+            for chunk in (2,) if found.longest else (2, 0):
+                mine = by_interpreter(program, shapes, arguments, initial, weights, found, chunk)
+                agree(mine[0], values, 100 * BOUND, (seed, form, chunk))
+                agree(mine[1], gradients, 100 * BOUND, (seed, form, chunk))
 
 
 def test_a_chunk_longer_than_the_form_holds_for_is_refused() -> None:

@@ -3,6 +3,29 @@
 from __future__ import annotations
 
 UPDATES = {
+    "the same beyond an edge": """
+recurrence edge(n, x)
+    input u[n], w[x]
+    state h[n, x]
+    v[t, n, x] = w[t]
+    h[t] = 0.5 * h[t-1] + v[t, n-1, x] + u[t]
+    output y[t] = h[t]
+""",
+    "shift there and back": """
+recurrence back(n, x clamp)
+    input u[n], w[x]
+    state h[n, x]
+    v[t, n, x] = h[t-1, n, x] + w[t]
+    h[t] = 0.1 * v[t, n-1, x] + u[t]
+    output y[t] = h[t]
+""",
+    "the diagonal of a matrix state": """
+recurrence diagonal(n, m = n, l = n)
+    input u[n], w[n]
+    state h[n, m]
+    h[t] = 0.3 * sum[l](w[t, l] * h[t-1, l, l]) + u[t] * w[t, m]
+    output y[t] = h[t]
+""",
     "two householders": """
 recurrence dp(i, j)
     input q[i], k[i] unit, l[i] unit, v[j], w[j], a in [0,1], b in [0,1], g <= 0

@@ -61,17 +61,17 @@ def made(name: str, b: Builder) -> Value:
             return b.reduce(fn, m, ("x",))  # type: ignore[arg-type]  # one of three names
         case ["cumulate", fn, *way]:
             every = 2 if "every" in way else 0
-            return b.cumulate(fn, m, "x", "reverse" in way, "exclusive" in way, every)  # type: ignore[arg-type]
+            return b.cumulate(fn, m, "x", "reverse" in way, "exclusive" in way, every)  # type: ignore[arg-type]  # names of operations as text
         case ["segment"]:
             return b.segment(m, "x", "y")
         case ["mask", strict]:
             return b.mask(b.map("mul", m, b.rename(x, {"x": "y"})), "x", "y", strict == "strict")
         case ["shift", edge]:
-            return b.shift(m, "x", -1, edge)  # type: ignore[arg-type]
+            return b.shift(m, "x", -1, edge)  # type: ignore[arg-type]  # names of operations as text
         case ["gather", edge]:
-            return b.gather(m, "x", index, edge)  # type: ignore[arg-type]
+            return b.gather(m, "x", index, edge)  # type: ignore[arg-type]  # names of operations as text
         case ["scatter", edge]:
-            return b.scatter(x, "i", index, edge, ("i",))  # type: ignore[arg-type]
+            return b.scatter(x, "i", index, edge, ("i",))  # type: ignore[arg-type]  # names of operations as text
         case ["matrix", fn, *way]:
             args = (square, b.rename(b.contract((m, x), ("x",)), {})) if fn.startswith("solve") else (square,)
             return b.matrix(fn, args, "i", "j", transposed="transposed" in way)
@@ -80,9 +80,9 @@ def made(name: str, b: Builder) -> Value:
         case ["scan", algebra, *way]:
             a = {(0, 0): x, (0, 1): m, (1, 1): b.map("neg", x)}
             first = (b.input("f", ("i",)), b.constant(0.0))
-            return b.scan(a, (m, x), first, "x", algebra, reverse="reverse" in way)[0]  # type: ignore[arg-type]
+            return b.scan(a, (m, x), first, "x", algebra, reverse="reverse" in way)[0]  # type: ignore[arg-type]  # names of operations as text
         case ["dense", algebra]:
-            return b.scan({(0, 0): square}, (m,), (b.input("f", ("i",)),), "x", algebra, ("i",), ("j",))[0]  # type: ignore[arg-type]
+            return b.scan({(0, 0): square}, (m,), (b.input("f", ("i",)),), "x", algebra, ("i",), ("j",))[0]  # type: ignore[arg-type]  # names of operations as text
     raise AssertionError(name)
 
 
