@@ -4,7 +4,7 @@ A form is Blocks in loops, so that its cost is the sum over the operations of it
 the loop that each is in (`recc.forms.work` has the formulas). With the rates of a device (`recc.forms.device`),
 the time of an array library is
 
-    Σ over kernels of  launch + products / rate + scalars / rate + bytes / bandwidth
+    Σ over sweeps of  launch + products / rate + scalars / rate + bytes / bandwidth
 
 and that of a compiled loop over steps, which fuses a step's operations and runs items side by side,
 
@@ -23,7 +23,7 @@ from recc.forms.block import Block, Contract, Map, Matrix
 from recc.forms.device import Device, device_named
 from recc.forms.distribute import Phase, distribute
 from recc.forms.passes import Parallel, Pass, Port, Sequential, free_axes
-from recc.forms.work import WEIGHT, Held, Kernel, Walk
+from recc.forms.work import WEIGHT, Held, Sweep, Walk
 
 _BYTES = 4  # of a float32
 #: Operations, most of them views, that lay out an array by chunks, or put it together again.
@@ -100,21 +100,21 @@ def cost(
 
 @dataclass
 class _Tally:
-    """Sums of kernels, as seconds of a device and as counts."""
+    """Sums of sweeps, as seconds of a device and as counts."""
 
     device: Device
     backward: bool
-    sums: list[float] = field(default_factory=lambda: [0.0] * len(Kernel._fields))
+    sums: list[float] = field(default_factory=lambda: [0.0] * len(Sweep._fields))
     seconds: float = 0.0
     depth: float = 0.0
     held: float = 0.0
     most: float = 0.0
 
-    def add(self, kernels: Iterable[Kernel], trips: float = 1.0, back: bool = False) -> None:
+    def add(self, sweeps: Iterable[Sweep], trips: float = 1.0, back: bool = False) -> None:
         """Kernels of one direction, run in each of so many trips."""
         d = self.device
         start = d.launch_back if back else d.launch
-        for k in kernels:
+        for k in sweeps:
             launches, read, written, scalars, products, matrices, solved, transformed, slow = k
             seconds = launches * start + scalars / d.scalars + (read + written) * _BYTES / d.bandwidth
             if products or matrices or solved or transformed:
@@ -123,10 +123,10 @@ class _Tally:
             self.seconds += seconds * trips
             self.count(k, trips)
 
-    def count(self, kernel: Kernel, trips: float = 1.0) -> None:
-        """Counts a kernel without its time."""
+    def count(self, sweep: Sweep, trips: float = 1.0) -> None:
+        """Counts a sweep without its time."""
         sums = self.sums
-        for i, x in enumerate(kernel):
+        for i, x in enumerate(sweep):
             if x:
                 sums[i] += x * trips
 
@@ -139,7 +139,7 @@ class _Tally:
 
     def cost(self, quadratic: bool) -> Cost:
         """The sums as a cost."""
-        s = Kernel(*self.sums)
+        s = Sweep(*self.sums)
         products = s.products + s.solved
         moved = (s.read + s.written) * _BYTES
         memory = (self.held + self.most) * _BYTES
@@ -155,7 +155,7 @@ def _pass(tally: _Tally, loop: Pass, sizes: Mapping[str, int], extents: Sequence
         trips = prod(extents)
         inputs = {p.value: Held(_axes(loop.step, p.value), p.role != "prologue", None, True) for p in loop.reads}
         _walk(tally, loop.step, sizes, batch, inputs, trips)
-        tally.add([Kernel(6.0 * len(loop.reads))], trips)
+        tally.add([Sweep(6.0 * len(loop.reads))], trips)
         return
     (steps,) = extents
     phases = _phases(loop)
@@ -199,9 +199,9 @@ def _stretch(
         held = known[p.value] = Held(_axes(loop.step, p.value), p.role != "prologue", None, real)
         if loop.chunk and p.role in ("argument", "kept"):  # laid out by chunks
             n = _elements(held, loop.step, sizes, batch) * count
-            tally.add([Kernel(_LAID_OUT, n, n)])
+            tally.add([Sweep(_LAID_OUT, n, n)])
             if tally.backward:
-                tally.add([Kernel(_LAID_OUT, n, n)], back=True)
+                tally.add([Sweep(_LAID_OUT, n, n)], back=True)
     for phase in phases:
         trips, lead = (count, batch) if phase.loop else (1, batch * count)
         made = _walk(tally, phase.block, sizes, lead, known, trips)
@@ -211,25 +211,25 @@ def _stretch(
         gives = [_elements(known[n], loop.step, sizes, batch) for n in phase.gives if n in known]
         if phase.loop:
             # Each chunk's inputs are taken out, what it gives is put together.
-            tally.add([Kernel(0.5 * len(given)), Kernel(0.2 * len(gives))], count)
-            tally.add([Kernel(1.0, n * count, n * count) for n in gives])
+            tally.add([Sweep(0.5 * len(given)), Sweep(0.2 * len(gives))], count)
+            tally.add([Sweep(1.0, n * count, n * count) for n in gives])
             if tally.backward:
-                tally.add([Kernel(1.0, n * count, n * count) for n in (*given, *gives)], back=True)
+                tally.add([Sweep(1.0, n * count, n * count) for n in (*given, *gives)], back=True)
         else:
             carried = [_elements(known[h.after], loop.step, sizes, batch) for h in phase.carries if h.after in known]
-            tally.add([Kernel(1.0, n * count, n * count) for n in carried])
+            tally.add([Sweep(1.0, n * count, n * count) for n in carried])
         tally.hold(sum(gives) * count)
     for p in (p for p in loop.writes if p.role != "carry"):
         n = _elements(Held(_axes(loop.step, loop.step.output[p.value].name), True), loop.step, sizes, batch) * count
-        tally.add([Kernel(_LAID_OUT, n, n)])
+        tally.add([Sweep(_LAID_OUT, n, n)])
         if tally.backward:
-            tally.add([Kernel(_LAID_OUT, n, n)], back=True)
+            tally.add([Sweep(_LAID_OUT, n, n)], back=True)
 
 
 def _walk(
     tally: _Tally, block: Block, sizes: Mapping[str, int], lead: int, inputs: Mapping[str, Held], trips: float = 1.0
 ) -> Mapping[str, Held]:
-    """Adds the kernels of a Block, and gives what stands for its values."""
+    """Adds the sweeps of a Block, and gives what stands for its values."""
     walk = Walk(block, sizes, lead, inputs, tally.device.wide)
     after: dict[str, float] = {}
     made = 0.0
@@ -245,7 +245,7 @@ def _walk(
                 uses[name] = uses.get(name, 0) + 1
                 if uses[name] > 1 and held.grad:  # gradients of one value from several uses are added up
                     n = walk.count(held)
-                    tally.add([Kernel(1.0, 2 * n, n, n)], trips, back=True)
+                    tally.add([Sweep(1.0, 2 * n, n, n)], trips, back=True)
     tally.hold(made, trips)
     tally.depth += trips * max(after.values(), default=0.0)
     return walk.held
@@ -285,7 +285,7 @@ def _compiled(tally: _Tally, form: Sequential, sizes: Mapping[str, int], steps: 
         for block, times in blocks:
             products, scalars = _step_work(block, sizes)
             work += times * steps * batch * ((products + scalars) / d.kernel + len(block.ops) * d.loop)
-            tally.count(Kernel(0.0, scalars=scalars, products=products), times * steps * batch)
+            tally.count(Sweep(0.0, scalars=scalars, products=products), times * steps * batch)
         # Arrays in memory are read and written once a direction; carries stay in the first cache.
         ports = (*loop.reads, *loop.writes)
         through = sum(_size(loop, p, sizes) for p in ports if p.role in ("argument", "kept", "output"))
@@ -293,7 +293,7 @@ def _compiled(tally: _Tally, form: Sequential, sizes: Mapping[str, int], steps: 
         carried += sum(_size(loop, p, sizes) for p in loop.writes if p.role == "carry")
         tally.depth += steps * len(loop.step.ops)
     tally.seconds = max(work / side, moved / d.bandwidth) + d.start * (5 if tally.backward else 1)
-    tally.count(Kernel(2.0 if tally.backward else 1.0, read=moved / _BYTES))
+    tally.count(Sweep(2.0 if tally.backward else 1.0, read=moved / _BYTES))
     tally.most = carried * (batch * (1 + steps // _SEGMENT) + side * _SEGMENT if tally.backward else side)
 
 

@@ -23,7 +23,7 @@ from recc.forms.device import Device
 from recc.forms.distribute import Phase, distribute
 from recc.forms.passes import Parallel, Pass
 from recc.forms.segment import Carried, SegmentMap, block_map, carry_label
-from recc.forms.work import Held, Kernel, Walk
+from recc.forms.work import Held, Sweep, Walk
 
 _BYTES = 4  # of a float32
 #: Operations that a join takes beside its own for each piece, to take every second chunk out and put them together
@@ -151,14 +151,14 @@ def _work(block: Block, sizes: Mapping[str, int], batch: int, device: Device, ba
     inputs = {v.name: Held(frozenset(v.axes), True, None, v.dtype == "real") for v in block.inputs}
     seconds = launches = 0.0
     for piece in Walk(block, sizes, batch, inputs, device.wide).pieces():
-        for kernel in (*piece.forward, *(piece.backward if backward else ())):
-            seconds += _seconds(kernel, device)
-            launches += kernel.launches
+        for sweep in (*piece.forward, *(piece.backward if backward else ())):
+            seconds += _seconds(sweep, device)
+            launches += sweep.launches
     return Work(seconds, launches)
 
 
-def _seconds(k: Kernel, d: Device) -> float:
-    """The time of a kernel beside its start."""
+def _seconds(k: Sweep, d: Device) -> float:
+    """The time of a sweep beside its start."""
     found = k.scalars / d.scalars + (k.read + k.written) * _BYTES / d.bandwidth
     found += max(k.products, k.thin * d.thin) / d.products + k.matrices * d.matrix
     return found + k.solved / d.solves + k.transformed / d.transforms

@@ -19,7 +19,7 @@ _START = 1 << 17
 #: Launches of one application of a transition in each algebra, elementwise and of a matrix, and passes over memory.
 _PASSES = {"ring": (1.3, 3.5, 1), "max-plus": (2, 4, 2), "min-plus": (2, 4, 2), "log-sum-exp": (16, 40, 12)}
 
-#: The fields of a `Kernel`: launches, elements read and written, scalar operations, multiply-adds, matrices.
+#: The fields of a `Sweep`: launches, elements read and written, scalar operations, multiply-adds, matrices.
 Row = tuple[float, ...]
 
 
@@ -39,7 +39,7 @@ def scan_work(
     algebra: str,
     wide: int,
 ) -> tuple[list[Row], float]:
-    """The kernels of a scan, and how many of them follow one another.
+    """The sweeps of a scan, and how many of them follow one another.
 
     Args:
         size: the steps.
@@ -104,13 +104,13 @@ class _Work:
 
     def _apply(self, times: float, blocks: float) -> list[Row]:
         """A transition applied to a state, in so many blocks at once."""
-        return [self._kernel(times * self.count, self.width * blocks, self.each * (blocks if self.varies else 1.0))]
+        return [self._sweep(times * self.count, self.width * blocks, self.each * (blocks if self.varies else 1.0))]
 
     def _compose(self, times: float, blocks: float) -> list[Row]:
         """A transition after another."""
-        return [self._kernel(times * self.composed, self.each * blocks, self.each * blocks)]
+        return [self._sweep(times * self.composed, self.each * blocks, self.each * blocks)]
 
-    def _kernel(self, times: float, state: float, transition: float) -> Row:
+    def _sweep(self, times: float, state: float, transition: float) -> Row:
         if not self.rows:
             moved = times * (self.passes + 1) * state
             return (times * self.launches, moved + times * transition, times * self.passes * state, 2 * moved, 0, 0)

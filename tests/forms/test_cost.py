@@ -145,9 +145,9 @@ def test_a_matrix_product_is_counted_by_its_axes() -> None:
         x, y = b.input("x", ("i", "j")), b.input("y", ("j", "k"))
         return b.contract((x, y), ("j",))
 
-    (kernel,) = walked(build, {"i": 20, "j": 30, "k": 40}, lead=7).forward
-    assert (kernel.products, kernel.matrices) == (7 * 20 * 30 * 40, 7)
-    assert kernel.written >= 7 * 20 * 40
+    (sweep,) = walked(build, {"i": 20, "j": 30, "k": 40}, lead=7).forward
+    assert (sweep.products, sweep.matrices) == (7 * 20 * 30 * 40, 7)
+    assert sweep.written >= 7 * 20 * 40
     # Two operands that need a gradient are two more products of the same size.
     assert sum(k.products for k in walked(build, {"i": 20, "j": 30, "k": 40}).backward) == 2 * 20 * 30 * 40
 
@@ -161,19 +161,19 @@ def test_what_is_the_same_everywhere_is_computed_once() -> None:
 
 
 def test_a_short_scan_runs_its_steps() -> None:
-    kernels, depth = scan_work(SHORT, ((0, 0),), 1, 8, 8, 0, True, "ring", 1 << 12)
+    sweeps, depth = scan_work(SHORT, ((0, 0),), 1, 8, 8, 0, True, "ring", 1 << 12)
     assert depth == SHORT
-    assert sum(k[0] for k in kernels[:-1]) == SHORT
+    assert sum(k[0] for k in sweeps[:-1]) == SHORT
 
 
 def test_the_model_has_the_thresholds_of_the_backend() -> None:
     pytest.importorskip("torch")
     from recc.backends.torch_eager import convolve, scan
-    from recc.forms import work
+    from recc.forms import along_work
 
     assert (scan._BLOCK, scan._SHORT, scan._WIDE["cpu"]) == (BLOCK, SHORT, DEVICES["cpu"].wide)
     assert DEVICES["cuda"].wide == scan._WIDE_ELSEWHERE
-    assert (convolve._SHORT, convolve._MEDIUM) == (work.SHORT, work.MEDIUM)
+    assert (convolve._SHORT, convolve._MEDIUM) == (along_work.SHORT, along_work.MEDIUM)
 
 
 def test_compiled_loops_cost_no_launches() -> None:
