@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import ceil, log2, prod
 
 from recc.forms.block import Convolve, Cumulate, Scan, Segment
-from recc.forms.sweeps import Found, Held, Sweep, Space, passing
 from recc.forms.product_work import product
 from recc.forms.scan_work import launches_of, scan_work
+from recc.forms.sweeps import Found, Held, Space, Sweep, passing
 
 #: Launches that the derivative of each step of a scan takes beside twice its own: sums, taking arrays apart.
 _SCAN_BACK = 3.0

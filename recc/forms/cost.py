@@ -91,8 +91,9 @@ def cost(
     passes: Iterable[Pass] = form.passes
     if isinstance(form, Parallel):
         size = form.chunk if chunk is None else chunk
-        passes = form.passes if size else form.start or form.passes
+        passes = form.passes if size else _starting(form)
     passes = tuple(passes)
+    tally.seconds = machine.start
     for loop in passes:
         _pass(tally, loop, sizes, extents, batch, size)
     return tally.cost(any(_quadratic(loop) for loop in passes) and not size)
@@ -111,7 +112,7 @@ class _Tally:
     most: float = 0.0
 
     def add(self, sweeps: Iterable[Sweep], trips: float = 1.0, back: bool = False) -> None:
-        """Kernels of one direction, run in each of so many trips."""
+        """Sweeps of one direction, run in each of so many trips."""
         d = self.device
         start = d.launch_back if back else d.launch
         for k in sweeps:
@@ -169,6 +170,21 @@ def _stretches(steps: int, chunk: int) -> list[tuple[int, int]]:
         return []
     rest = [(1, steps % size)] if steps % size else []
     return [(steps // size, size), *rest]
+
+
+#: The passes of forms that take the whole sequence at once, with the forms, so that no other takes their place.
+_STARTS: dict[int, tuple[Parallel, tuple[Pass, ...]]] = {}
+
+
+def _starting(form: Parallel) -> tuple[Pass, ...]:
+    """The passes of a call without an initial state that wants no final one."""
+    found = _STARTS.get(id(form))
+    if found is None:
+        if len(_STARTS) >= _MOST_PHASES:
+            _STARTS.clear()
+        passes = tuple(p.without_finals() for p in form.start) or form.passes
+        found = _STARTS[id(form)] = (form, passes)
+    return found[1]
 
 
 #: The phases of passes that have been looked at, with the passes, so that no other takes their place.

@@ -36,7 +36,7 @@ class Device:
         wide: elements of a step from which on a scan runs one operation for it alone.
         kernel: elementwise operations a second of a compiled loop over steps, on one core.
         loop: seconds that each operation of a compiled step takes beside its elements.
-        start: seconds of a call of compiled loops, several times as much for gradients.
+        start: seconds of a call, whatever it computes; several times as much for gradients of compiled loops.
         cores: how many there are for compiled loops.
     """
 
@@ -64,14 +64,14 @@ class Device:
 #: Measured coarsely on two cores with 256-bit vectors; public figures of a data-centre GPU of 2020.
 DEVICES = {
     "cpu": Device(
-        name="cpu", products=8e10, matrix=1e-7, solves=1.5e10, scalars=1e10, transforms=2e9, bandwidth=3e10,
-        large=16 * _MIB, fresh=2.5e9, thin=16, launch=3e-6, launch_back=5e-6, call=7e-6, memory=4 * _GIB, wide=1 << 12,
-        kernel=2.5e10, loop=2e-9, start=1.5e-4, cores=2,
+        name="cpu", products=8e10, matrix=1e-7, solves=1.5e10, scalars=1e10, transforms=4e9, bandwidth=3e10,
+        large=16 * _MIB, fresh=5e9, thin=16, launch=2.2e-6, launch_back=4.5e-6, call=7e-6, memory=4 * _GIB,
+        wide=1 << 12, kernel=2.5e10, loop=2e-9, start=1.5e-4, cores=2,
     ),
     "cuda": Device(
         name="cuda", products=8e12, matrix=1e-9, solves=2e11, scalars=5e12, transforms=5e11, bandwidth=1.3e12,
         large=1 << 60, fresh=1.3e12, thin=32, launch=8e-6, launch_back=1e-5, call=1.5e-5, memory=32 * _GIB,
-        wide=1 << 20, kernel=0.0, loop=0.0, start=0.0, cores=0,
+        wide=1 << 20, kernel=0.0, loop=0.0, start=1.5e-4, cores=0,
     ),
 }  # fmt: skip
 

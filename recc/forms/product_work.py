@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from recc.forms.sweeps import Held, Sweep, Space, passing
+from recc.forms.sweeps import Held, Space, Sweep, passing
 
 #: What a copy costs more where it changes the order of axes.
 _JUMPS = 4.0

@@ -32,8 +32,8 @@ from recc.forms.block import (
     Segment,
     Shift,
 )
-from recc.forms.sweeps import Found, Held, Sweep, Space, passing
 from recc.forms.product_work import pairs_of, product
+from recc.forms.sweeps import Found, Held, Space, Sweep, passing
 
 
 class Piece(NamedTuple):
@@ -58,7 +58,7 @@ WEIGHT: Mapping[str, float] = {
 #: Functions that are several sweeps, and those that are none.
 _SEVERAL = {"logaddexp": 9, "pow": 3, "surrogate": 3, "softplus": 1}
 _NONE = frozenset({"stop"})
-#: Kernels of a derivative for each argument that has one, where that is not 1.
+#: Sweeps of a derivative for each argument that has one, where that is not 1.
 _BACK = {"add": 0.0, "stop": 0.0, "div": 2.0, "pow": 3.0, "min": 1.5, "max": 1.5, "logaddexp": 6.0, "sqrt": 2.0}
 
 

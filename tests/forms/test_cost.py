@@ -19,7 +19,7 @@ from recc.forms.choose import choose, instead, require
 from recc.forms.cost import Cost, cost
 from recc.forms.device import DEVICES, device_named
 from recc.forms.parallel import PARALLEL, derive
-from recc.forms.scan_work import BLOCK, SHORT, scan_work
+from recc.forms.scan_work import BLOCK, SHORT, launches_of, scan_work
 from recc.forms.sequential import derive_sequential
 from recc.forms.work import Held, Walk
 from recc.recurrence import Recurrence
@@ -163,7 +163,7 @@ def test_what_is_the_same_everywhere_is_computed_once() -> None:
 def test_a_short_scan_runs_its_steps() -> None:
     sweeps, depth = scan_work(SHORT, ((0, 0),), 1, 8, 8, 0, True, "ring", 1 << 12)
     assert depth == SHORT
-    assert sum(k[0] for k in sweeps[:-1]) == SHORT
+    assert sum(k[0] for k in sweeps[:-1]) == pytest.approx(SHORT * launches_of("ring", 0))
 
 
 def test_the_model_has_the_thresholds_of_the_backend() -> None:
