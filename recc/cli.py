@@ -167,6 +167,7 @@ def _bench(command: argparse.ArgumentParser) -> None:
     command.add_argument("--chunk-size", type=_positive, metavar="C", help="steps of a chunk, for forms that have any")
     command.add_argument("--seconds", type=float, default=1.0, help="how long to measure each figure (default: 1)")
     command.add_argument("--zoo", action="store_true", help="a row for each program that comes with recc")
+    command.add_argument("--choices", action="store_true", help="how good the forms chosen for those programs are")
     command.add_argument("--quick", action="store_true", help="short sequences, for a first look")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the figures in full to this file too")
     command.add_argument("--write", type=Path, metavar="PAGE", help="write the tables into a page with marks")

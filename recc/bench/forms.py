@@ -18,7 +18,7 @@ from recc.fuzz import Shapes, draw_arguments
 from recc.recurrence import Recurrence
 
 #: A form that is predicted to take longer than so many seconds is not run.
-_LONGEST = 30.0
+LONGEST = 30.0
 WAYS = ("forward", "forward + backward")
 
 #: From a form's name, its backend and the size of its chunks to a compiled op.
@@ -75,10 +75,11 @@ def compare(
     backends: Sequence[str] = ("c", "torch"),
     chunk: int | None = None,
     ways: Sequence[str] = WAYS,
+    longest: float = LONGEST,
 ) -> list[Comparison]:
     """Measures every form in turns, in each direction that the program has.
 
-    A form that is too large or too slow by prediction is not run, and says so.
+    A form that is too large, or by prediction takes longer than `longest` seconds, is not run, and says so.
     """
     drawn = draw_arguments(rec, shapes, np.random.default_rng(0), dtype=np.float32)
     arguments = {n: torch.from_numpy(np.ascontiguousarray(v)) for n, v in drawn.items()}
@@ -87,7 +88,7 @@ def compare(
     for way in ways:
         backward = way != WAYS[0]
         options, chosen = predicted(rec, shapes, backends, chunk, backward)
-        entries = [Entry(option, None, _why_not(option)) for option in options]
+        entries = [Entry(option, None, _why_not(option, longest)) for option in options]
         runs: dict[str, Run] = {}
         for entry in entries:
             option = entry.option
@@ -118,12 +119,12 @@ def predicted(
     return options, chosen
 
 
-def _why_not(option: Option) -> str:
+def _why_not(option: Option, longest: float = LONGEST) -> str:
     if option.refusal is not None:
         return option.refusal.reason
     assert option.cost is not None  # it is not refused
-    if option.cost.seconds > _LONGEST:
-        return f"not run: predicted to take {option.cost.seconds:,.0f} s"
+    if option.cost.seconds > longest:
+        return f"not run: predicted to take {option.cost.seconds:,.1f} s"
     if "GiB" in option.out:
         return f"not run: {option.out}"
     return ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from recc import __version__, zoo
 from recc.commands.cores import share_cores
-from recc.commands.programs import compiled, find, parse_sizes
+from recc.commands.programs import compiled, find, parse_sizes, program
 from recc.errors import ReccError, UsageError
 from recc.recurrence import Recurrence
 
@@ -26,6 +26,8 @@ def bench(options: argparse.Namespace) -> None:
     sizes = parse_sizes(options.size)
     if options.file:
         _program(options, sizes)
+    elif options.choices:
+        _choices(options)
     elif options.zoo:
         _zoo(options)
     else:
@@ -74,6 +76,26 @@ def _zoo(options: argparse.Namespace) -> None:
     _finish(options, [Table(f"The zoo · {shown}", _ZOO_COLUMNS, tuple(rows))])
 
 
+def _choices(options: argparse.Namespace) -> None:
+    """A table for each setting with every program of the zoo."""
+    from recc.bench.choices import SETTINGS, table
+
+    found = []
+    for batch, steps, heads in SETTINGS:
+        sized = argparse.Namespace(batch=batch, steps=steps, heads=heads)
+        programs = [program(name) for name in zoo.names()]
+        shapes = ((rec, _shapes(rec, sized, {})) for rec in programs)
+        found.append(table(f"B {batch}, T {steps}, H {heads}, float32", shapes, options.seconds))
+        print(found[-1].text(), "\n", flush=True)
+    _keep(options, _facts(), found)
+
+
+def _facts() -> dict[str, object]:
+    from recc.bench.suite import machine
+
+    return machine(__version__)
+
+
 def _suite(options: argparse.Namespace) -> None:
     from recc.bench.suite import machine, suite
 
@@ -88,10 +110,8 @@ def _suite(options: argparse.Namespace) -> None:
 
 
 def _finish(options: argparse.Namespace, tables: list[Any]) -> None:
-    from recc.bench.suite import machine
-
     print("\n\n".join(table.text() for table in tables))
-    _keep(options, machine(__version__), tables)
+    _keep(options, _facts(), tables)
 
 
 def _keep(options: argparse.Namespace, facts: Mapping[str, object], tables: list[Any]) -> None:
@@ -100,7 +120,8 @@ def _keep(options: argparse.Namespace, facts: Mapping[str, object], tables: list
     if options.json is not None:
         write_json(options.json, facts, tables)
     if options.write is not None:
-        words = ["recc bench", options.file or "", "--quick" if options.quick else "", "--zoo" if options.zoo else ""]
+        flags = [f"--{name}" for name in ("quick", "zoo", "choices") if getattr(options, name)]
+        words = ["recc bench", options.file or "", *flags]
         write_block(options.write, facts, tables, " ".join(w for w in words if w))
 
 

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 import recc  # noqa: E402  # torch may not be there
 from recc import zoo  # noqa: E402
-from recc.bench import forms, timing  # noqa: E402
+from recc.bench import choices, forms, timing  # noqa: E402
 from recc.bench.forms import compare, rank_correlation, tables  # noqa: E402
 from recc.cli import main  # noqa: E402
 from recc.fuzz import Shapes  # noqa: E402
@@ -77,15 +77,14 @@ def test_refusals_are_told() -> None:
     assert all(len(row) == len(table.columns) for row in table.rows)
 
 
-def test_what_is_too_large_or_too_slow_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_large_or_too_slow_is_not_run() -> None:
     shapes = Shapes({"i": 64, "j": 64}, (1 << 17,), 1)
     rec = recc.compile(zoo.text("gated_linear_attention")).recurrence
     options, _ = forms.predicted(rec, shapes, ("torch",), None, False)
     reasons = {o.name: forms._why_not(o) for o in options}
     assert "not run" in reasons["matrix"] and not reasons["chunked"]
-    monkeypatch.setattr(forms, "_LONGEST", 0.0)
     (option,) = [o for o in options if o.name == "chunked"]
-    assert "predicted to take" in forms._why_not(option)
+    assert "predicted to take" in forms._why_not(option, 0.0)
 
 
 def test_a_size_of_chunks_is_what_is_run() -> None:
@@ -108,3 +107,12 @@ def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
 def test_several_sizes_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "retention", "--sizes", "i=4,k=2"]) == 2
     assert "k" in capsys.readouterr().err
+
+
+def test_the_choices_are_put_to_the_test() -> None:
+    programs = [recc.compile(zoo.text(name)).recurrence for name in ("hgrn", "gru")]
+    shapes = [Shapes({"d": 4}, (8,), 1), Shapes({"n": 4}, (8,), 1)]
+    table = choices.table("title", zip(programs, shapes, strict=True), 0.0)
+    ((name, *cells),) = table.rows  # the other has no choice
+    assert name == "hgrn" and len(cells) == 6
+    assert "of 2 choices within 1.5" in table.notes[0]
