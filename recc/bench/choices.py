@@ -15,7 +15,7 @@ from recc.runtime.op import Op
 SETTINGS = ((8, 64, 1), (2, 512, 2), (1, 4096, 1))
 _WITHIN = 1.5
 
-#: A form that is predicted to take longer than so many seconds is not run: none is ever the fastest.
+#: A form that is predicted to take longer than so many seconds is not run, unless it may be the fastest.
 _LONGEST = 0.3
 
 

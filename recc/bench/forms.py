@@ -79,7 +79,8 @@ def compare(
 ) -> list[Comparison]:
     """Measures every form in turns, in each direction that the program has.
 
-    A form that is too large, or by prediction takes longer than `longest` seconds, is not run, and says so.
+    A form that is too large is not run, and says so; nor is one that by prediction takes longer than `longest`
+    seconds and three times the fastest.
     """
     drawn = draw_arguments(rec, shapes, np.random.default_rng(0), dtype=np.float32)
     arguments = {n: torch.from_numpy(np.ascontiguousarray(v)) for n, v in drawn.items()}
@@ -88,7 +89,9 @@ def compare(
     for way in ways:
         backward = way != WAYS[0]
         options, chosen = predicted(rec, shapes, backends, chunk, backward)
-        entries = [Entry(option, None, _why_not(option, longest)) for option in options]
+        # What may well be the fastest is run however long it takes.
+        limit = max(longest, 3 * min(o.cost.seconds for o in options if o.cost is not None))
+        entries = [Entry(option, None, _why_not(option, limit)) for option in options]
         runs: dict[str, Run] = {}
         for entry in entries:
             option = entry.option

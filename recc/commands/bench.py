@@ -80,14 +80,14 @@ def _choices(options: argparse.Namespace) -> None:
     """A table for each setting with every program of the zoo."""
     from recc.bench.choices import SETTINGS, table
 
-    found = []
+    facts, found = _facts(), []
     for batch, steps, heads in SETTINGS:
         sized = argparse.Namespace(batch=batch, steps=steps, heads=heads)
         programs = [program(name) for name in zoo.names()]
         shapes = ((rec, _shapes(rec, sized, {})) for rec in programs)
         found.append(table(f"B {batch}, T {steps}, H {heads}, float32", shapes, options.seconds))
         print(found[-1].text(), "\n", flush=True)
-    _keep(options, _facts(), found)
+    _keep(options, facts, found)
 
 
 def _facts() -> dict[str, object]:
