@@ -13,16 +13,20 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export GOMP_SPINCOUNT ?= 2000
 # Extra flags for installing torch alone, such as the index of its CPU builds.
 TORCH_FLAGS ?=
-# Extra arguments of pytest: `make test ARGS='-k scan -x'`.
+# Extra arguments of pytest: `make test ARGS='-k scan -x'`; `ARGS='-n0 --pdb'` stays in one process.
 ARGS ?=
+# Processes that `make test` runs at once; one that is done takes over tests of another.
+WORKERS ?= 2
+# Extra arguments of `make test-gpu` and `make bench-gpu`.
+GPU_ARGS ?=
 # The program that `make demo` runs, and where it writes.
 FILE ?=
 OUT ?= out/demo
 
-.PHONY: help setup check format test golden docs demo bench clean
+.PHONY: help setup check format test test-gpu golden docs demo bench bench-gpu clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 # The stamp is written last, so an interrupted set-up starts again.
 $(READY): $(wildcard requirements/*.txt)
@@ -44,7 +48,11 @@ format: $(READY) ## rewrite the sources as ruff formats them
 	$(BIN)/ruff format .
 
 test: $(READY) ## every test, the documentation's code blocks included
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+# The targets for a GPU install nothing: torch, Triton and what recc needs are on the machine or on PYTHONPATH.
+test-gpu: ## every kernel on the GPU of this machine against float64 (GPU_ARGS='--only hgrn')
+	PYTHONPATH=.:$${PYTHONPATH:-} $(PYTHON) -m tests.gpu $(GPU_ARGS)
 
 golden: $(READY) ## rewrite the expected texts, to be read in the diff
 	$(BIN)/python -m pytest --update-golden $(ARGS)
@@ -57,6 +65,9 @@ demo: $(READY) ## compile a program, check it, train a language model with it (F
 
 bench: $(READY) ## measure against torch on this machine
 	$(BIN)/recc bench $(FILE)
+
+bench-gpu: ## measure on the GPU of this machine beside other libraries, into docs/benchmarks
+	PYTHONPATH=.:$${PYTHONPATH:-} $(PYTHON) -m recc.bench.gpu $(GPU_ARGS)
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build dist out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

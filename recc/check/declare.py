@@ -19,7 +19,9 @@ _PROPERTIES = ("unit", "int", "bool", "complex")
 _KINDS = {"input": Kind.INPUT, "param": Kind.PARAM, "const": Kind.CONST, "state": Kind.STATE}
 
 #: Keywords of the compiled callable, which an argument of the same name would hide.
-CALL_KEYWORDS = ("initial_state", "output_final_state", "cu_seqlens", "steps", "dtype", "self", "state")
+CALL_KEYWORDS = (
+    "initial_state", "output_final_state", "cu_seqlens", "steps", "dtype", "self", "state", "inplace", "slots",
+)  # fmt: skip
 
 
 def declare(scope: Scope) -> None:

@@ -78,12 +78,11 @@ class Linear:
         self.eyes: dict[str, tuple[str, str]] = {}
         self.table: dict[str, Value] = {}
         self.parts: dict[str, dict[str, Value]] = {}
-        for v in block.inputs:
-            if v.name in seeds:
-                label, columns = seeds[v.name]
-                self.parts[v.name] = {label: self.identity(columns)}
-            else:
-                self.table[v.name] = b.input(v.name, v.axes, v.dtype)
+        # Inputs first: they keep their names, whatever a constant or a position is called.
+        self.table.update((v.name, b.input(v.name, v.axes, v.dtype)) for v in block.inputs if v.name not in seeds)
+        for name, (label, columns) in seeds.items():
+            if name in block.input:
+                self.parts[name] = {label: self.identity(columns)}
         for op in block.ops:
             if self.reach[op.out.name]:
                 self.parts[op.out.name] = dict(self.apart(op))

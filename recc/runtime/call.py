@@ -24,7 +24,9 @@ class Call:
 
     `compute` is float64 if any argument is, else float32. `result` is the element type of the outputs:
     the widest of the inputs'. `clock` counts steps already run, per sequence. `device` is that of the
-    tensors (`None` for NumPy arrays). The layout is worked out
+    tensors (`None` for NumPy arrays). `boundaries` are those of packed sequences in a tensor that is not read
+    here, in place of `offsets`; `paged` is the number of sequences where states are those of more, of which some
+    are picked. The layout is worked out
     when it is first asked for: under `torch.compile` only the operator does so, outside the trace.
     """
 
@@ -38,6 +40,8 @@ class Call:
     result: str
     torch: bool
     device: Any = None
+    boundaries: Any = None
+    paged: int | None = None
     _layout: Layout | None = None
 
     @property
@@ -50,9 +54,14 @@ class Call:
         """How the arrays are laid out. Raises `UsageError`."""
         if self._layout is None:
             shapes = {n: tuple(v.shape) for n, v in self.arguments.items()}
-            states = {n: tuple(v.shape) for n, v in self.initial.items()}
-            self._layout = lay_out(self.rec, shapes, states, self.offsets, self.steps)
+            self._layout = lay_out(self.rec, shapes, self.state_shapes, self.offsets, self.steps)
         return self._layout
+
+    @property
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the initial states, `[N, *batch, *axes]`."""
+        shapes = {n: tuple(v.shape) for n, v in self.initial.items()}
+        return shapes if self.paged is None else {n: (self.paged, *shape[1:]) for n, shape in shapes.items()}
 
 
 def bind(
@@ -178,6 +187,36 @@ def _result(rec: Recurrence, arrays: Mapping[str, Any], compute: str) -> str:
     return "float32" if found == {"bfloat16", "float16"} else max(found, key=ranks.index)
 
 
+def advanced(call: Call) -> Any:
+    """The clock after a call: steps run so far, per sequence."""
+    if not call.torch:
+        return np.asarray(call.clock, np.int64) + np.array(call.layout.lengths, np.int64)
+    import torch
+
+    clock = torch.as_tensor(call.clock, dtype=torch.int64, device=call.device)
+    return clock + torch.tensor(call.layout.lengths, dtype=torch.int64, device=call.device)
+
+
+def stays_there(offsets: Any, backend: str) -> bool:
+    """Whether boundaries are in a tensor that is not read here: on another device, or while kernels are traced."""
+    if not is_torch(offsets):
+        return False
+    import torch
+
+    return offsets.device.type != "cpu" or (backend == "triton" and torch.compiler.is_compiling())
+
+
+def offset_list(offsets: Any) -> list[int] | None:
+    """The boundaries of packed sequences as numbers. Raises `UsageError`."""
+    if offsets is None:
+        return None
+    if hasattr(offsets, "tolist"):
+        offsets = offsets.tolist()
+    if not isinstance(offsets, (list, tuple)) or not all(isinstance(n, int) for n in offsets):
+        raise UsageError("cu_seqlens", "N+1 integer offsets in one dimension", f"{offsets!r:.60}")
+    return list(offsets)
+
+
 @cache
 def state_type(names: tuple[str, ...]) -> Any:
     """The named tuple of a program's states."""
@@ -244,4 +283,14 @@ def check_clock(rec: Recurrence, clock: Any, layout: Layout) -> None:
         raise UsageError(f"initial state {rec.scan[0]!r}", expected, f"shape {list(clock.shape)}")
 
 
-__all__ = ["Call", "bind", "check_clock", "output_type", "split_state", "state_names", "state_type"]
+__all__ = [
+    "Call",
+    "bind",
+    "check_clock",
+    "offset_list",
+    "output_type",
+    "split_state",
+    "state_names",
+    "state_type",
+    "stays_there",
+]

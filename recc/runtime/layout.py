@@ -28,24 +28,32 @@ def lay_out(
     offsets: Sequence[int] | None = None,
     steps: int | None = None,
     lane: bool = True,
+    sequences: int | None = None,
 ) -> Layout:
     """The layout of a call, from the shapes of its arguments and initial states.
 
     `offsets` are the boundaries of packed sequences (`cu_seqlens`). Raises `UsageError` with the argument,
-    what was expected and what came.
+    what was expected and what came. `sequences` says how many packed sequences there are where their boundaries
+    are not known here.
     """
     sizes = _sizes(rec, shapes, states)
     rows, extents = _time(rec, shapes, steps)
     length = prod(extents)
     batch = _batch(rec, shapes)
+    which: tuple[int, ...]
     starts: tuple[int, ...]
-    if offsets is None:
+    lengths: tuple[int, ...]
+    if (sequences is not None or offsets is not None) and len(extents) > 1:
+        raise UsageError("cu_seqlens", f"none: the program scans over {', '.join(rec.scan)}", "offsets")
+    if sequences is not None:
+        if rows != 1:
+            raise UsageError("cu_seqlens", "inputs with B = 1 (sequences are packed along T)", f"B = {rows}")
+        which, starts, lengths = (0,) * sequences, (), ()
+    elif offsets is None:
         count = max(shape[0] for shape in states.values()) if states and rows == 1 else rows
         which, starts, lengths = tuple(range(count)), (0,) * count, (length,) * count
         rows = count
     else:
-        if len(extents) > 1:
-            raise UsageError("cu_seqlens", f"none: the program scans over {', '.join(rec.scan)}", "offsets")
         which, starts, lengths = _packed(offsets, rows, length)
     _check_states(rec, states, sizes, batch, len(which))
     lanes: frozenset[str] | None = None
@@ -54,7 +62,8 @@ def lay_out(
             n for n, shape in shapes.items() if _batch_shape(rec, rec.table[n], shape)[-1:] not in ((), (1,))
         )
         sizes[LANE], batch = batch[-1], batch[:-1]
-    return Layout(rows, extents, batch, sizes, which, starts, lengths, lanes, offsets is not None)
+    packed = offsets is not None or sequences is not None
+    return Layout(rows, extents, batch, sizes, which, starts, lengths, lanes, packed)
 
 
 def _batch_shape(rec: Recurrence, symbol: Symbol, shape: Sequence[int]) -> tuple[int, ...]:

@@ -11,11 +11,22 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from recc.errors import Refusal, Unsupported, UsageError
-from recc.recurrence import Kind, Recurrence, Slot, Symbol, reads
-from recc.runtime.call import Call, bind, output_type, split_state, state_names, state_type
+from recc.recurrence import Recurrence, Slot, Symbol
+from recc.runtime.call import (
+    Call,
+    advanced,
+    bind,
+    offset_list,
+    output_type,
+    split_state,
+    state_names,
+    state_type,
+    stays_there,
+)  # fmt: skip
 from recc.runtime.host import is_torch, to_host
 from recc.runtime.native import Native
-from recc.runtime.options import BACKENDS, FORMS, check_chunk_size, choose_backend, choose_form
+from recc.runtime.options import BACKENDS, FORMS, check_chunk_size, choose_backend, choose_form, has_kernels
+from recc.runtime.step import no_step, step
 
 if TYPE_CHECKING:
     from recc.explain import Explanation
@@ -30,6 +41,9 @@ class Op:
     in, torch tensors out, with gradients; NumPy arrays in, NumPy arrays out.
     """
 
+    #: The devices on whose tensors `auto` runs Triton kernels.
+    _kernel_devices = ("cuda",)
+
     def __init__(self, rec: Recurrence, backend: str = "auto", form: str = "auto", chunk_size: int | None = None):
         self.recurrence = rec
         self.backend = choose_backend(backend, form)
@@ -41,6 +55,11 @@ class Op:
         early = self.backend == "torch" or (backend == "auto" and "torch" in sys.modules)
         self._made_eager: Any = _make_eager(self) if early else None
         _ = rec.table, rec.axis, rec.arguments, rec.outputs
+        self._kernels = has_kernels(backend, form)
+        there = backend == "triton" or (early and self._kernels and _sees_gpu())
+        self._made_gpu: Any = _make_gpu(self) if there else None
+        if there:
+            _ = self._stepping, self._no_step
         self._make_outputs = output_type(tuple(s.name for s in rec.outputs))
         self._state_names = state_names(rec)
         self._make_state = state_type(self._state_names)
@@ -50,7 +69,7 @@ class Op:
     @cached_property
     def key(self) -> str:
         """The program's content hash, under which the torch operator knows it."""
-        text = f"{self.recurrence}\0{self.backend}\0{self.form}"
+        text = f"{self.recurrence}\0{self.backend}\0{self.form}\0{self.chunk_size}"
         return f"{self.recurrence.name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     @property
@@ -60,9 +79,28 @@ class Op:
             self._made_eager = _make_eager(self)
         return self._made_eager
 
+    def _takes_kernels(self, call: Call) -> bool:
+        """Whether a call is one for Triton kernels, which `auto` asks first for tensors on a GPU."""
+        if self.backend == "triton" or not (self._kernels and call.torch and call.device.type in self._kernel_devices):
+            return self.backend == "triton"
+        if self._made_gpu is None:
+            self._made_gpu = _make_gpu(self)
+        return bool(self._made_gpu.serves(call))
+
+    @property
+    def _anywhere(self) -> bool:
+        """Whether tensors may be on other devices than the CPU."""
+        return self.backend in ("torch", "triton") or self._asked[0] == "auto"
+
+    @cached_property
+    def _stepping(self) -> Op:
+        """The op that makes single steps with kernels: in the sequential form, whatever the form of longer calls."""
+        asked = self._asked[0]
+        return self if self._asked[1] == "sequential" else Op(self.recurrence, asked, "sequential")
+
     @cached_property
     def _no_step(self) -> Refusal | None:
-        return _no_step(self.recurrence)
+        return no_step(self.recurrence)
 
     def __repr__(self) -> str:
         names = ", ".join(s.name for s in self.recurrence.arguments)
@@ -91,9 +129,19 @@ class Op:
         `cu_seqlens` are the N+1 boundaries of sequences packed along T in a batch of one; `steps` is T for
         programs without inputs. Raises `UsageError`.
         """
-        offsets = _offset_list(cu_seqlens)
-        anywhere = self.backend == "torch" or self._asked[0] == "auto"
-        call = bind(self.recurrence, args, kwargs, initial_state, offsets, steps, anywhere)
+        if self._made_gpu is not None:
+            found = self._made_gpu.again(args, kwargs, initial_state, output_final_state, cu_seqlens, steps)
+            if found is not None:
+                return self._made(found[0], found[1], output_final_state)
+        stays = stays_there(cu_seqlens, self.backend)
+        offsets = None if stays else offset_list(cu_seqlens)
+        call = bind(self.recurrence, args, kwargs, initial_state, offsets, steps, self._anywhere)
+        call.boundaries = cu_seqlens if stays else None
+        if self._takes_kernels(call):
+            outputs, finals = self._made_gpu.run(call, output_final_state, (args, kwargs, initial_state))
+            return self._made(outputs, finals, output_final_state)
+        if stays:
+            call.offsets = offsets = offset_list(cu_seqlens)
         if self.backend == "numpy":
             outputs, finals = _run_reference(self.recurrence, call, offsets)
         elif self.backend == "torch" or not call.on_cpu:
@@ -104,25 +152,21 @@ class Op:
             outputs, finals = self._run_numpy(call)
         return self._results(call, outputs, finals, output_final_state)
 
-    def step(self, state: Any, **inputs: Any) -> tuple[Any, Any]:
+    def step(self, state: Any, *, inplace: bool = False, slots: Any = None, **inputs: Any) -> tuple[Any, Any]:
         """Runs one step: inputs are `[B, *batch, *axes]`, without the time axis. Gives outputs and the new state.
 
-        `state` is `None` before the first step.
+        `state` is `None` before the first step. `inplace=True` writes the new state where the given one is and
+        gives that back, without gradients. `slots` are `[B]` numbers of pages, int32 or int64: states are then
+        `[P, *batch, *axes]`, the state of sequence b is page `slots[b]`, and it is updated in place. Where a number
+        is negative the row is padding: no state changes, and the output is anything. Two sequences must not share a
+        page; what happens then is undefined, because looking at the numbers would wait for the device.
+        Raises `UsageError`, and `Unsupported` for programs that do not run step by step.
         """
-        rec = self.recurrence
         if self._no_step is not None:
             raise Unsupported(self._no_step)
-        widened = dict(inputs)
-        for symbol in rec.of_kind(Kind.INPUT):
-            value = widened.get(symbol.name)
-            if value is not None:
-                value = value if hasattr(value, "shape") else np.asarray(value)
-                widened[symbol.name] = value[:, None] if len(value.shape) else value.reshape(1, 1)
-        steps = 1 if not rec.of_kind(Kind.INPUT) else None
-        result, final = self(**widened, initial_state=state, output_final_state=True, steps=steps)
-        if len(rec.outputs) == 1:
-            return result[:, 0], final
-        return type(result)(*(part[:, 0] for part in result)), final
+        on_gpu = self._kernels and any(is_torch(v) and v.device.type in self._kernel_devices for v in inputs.values())
+        kernels = self.backend == "triton" or on_gpu
+        return step(self._stepping if kernels else self, state, inputs, inplace, slots)
 
     def reference(
         self,
@@ -135,7 +179,7 @@ class Op:
         **kwargs: Any,
     ) -> Any:
         """The same by the NumPy reference, step by step in float64 (or `np.longdouble`). NumPy arrays out."""
-        offsets = _offset_list(cu_seqlens)
+        offsets = offset_list(cu_seqlens)
         args = tuple(_plain(a) for a in args)
         kwargs = {n: _plain(v) for n, v in kwargs.items()}
         call = bind(self.recurrence, args, kwargs, _plain_state(initial_state), offsets, steps)
@@ -153,7 +197,7 @@ class Op:
         from recc.runtime.maps import maps
 
         kwargs = {n: _plain(v) for n, v in kwargs.items()}
-        call = bind(self.recurrence, tuple(_plain(a) for a in args), kwargs, None, _offset_list(cu_seqlens), steps)
+        call = bind(self.recurrence, tuple(_plain(a) for a in args), kwargs, None, offset_list(cu_seqlens), steps)
         return maps(self.recurrence, call)
 
     def check_inputs(self, *args: Any, **kwargs: Any) -> None:
@@ -169,9 +213,11 @@ class Op:
     def source(self) -> str:
         """The text of the kernels built so far; before the first call, that for sizes of 16 in float32.
 
-        With the torch backend it is the module of torch functions, which is the same for all sizes.
+        With the torch backend it is the module of torch functions, which is the same for all sizes; with Triton
+        the modules of kernels.
         """
-        found = self._eager.sources() if self.backend == "torch" else self._native.sources()
+        runs = {"torch": lambda: self._eager, "triton": lambda: self._made_gpu.gpu}.get(self.backend)
+        found = (runs() if runs else self._native).sources()
         if found:
             return "\n".join(found.values())
         return "\n".join(self.emit().values())
@@ -181,7 +227,7 @@ class Op:
     ) -> dict[str, str]:
         """The emitted kernels, `forward` and `backward`, for given sizes of axes (16 where none is given).
 
-        With the torch backend it is one text, `module`.
+        With the torch backend and with Triton it is one text, `module`; Triton's is for one batch axis.
         """
         from recc.backends.c_cpu.kernel import emit
         from recc.backends.c_cpu.spec import Specialisation
@@ -194,6 +240,8 @@ class Op:
             table[rec.axis[name].size_of] = size
         if self.backend == "torch":
             return {"module": self._eager.emit(*self._eager.choose(table))}
+        if self.backend == "triton":
+            return {"module": self._made_gpu.emit(table, dtype)}
         storage: Any = {s.name: _default_storage(s, dtype) for s in (*rec.arguments, *rec.outputs)}
         spec = Specialisation(self._native.form(None), table, dtype, storage)
         return {"forward": emit(spec, "forward").source, "backward": emit(spec, "backward").source}
@@ -225,12 +273,16 @@ class Op:
         return explain(self.recurrence, Setting(sizes or {}, steps, batch, device))
 
     def _results(self, call: Call, outputs: list[Any], finals: list[Any], with_state: bool) -> Any:
+        """The results of a call, with the number of steps run if that is a part of the state."""
+        if with_state and len(self._state_names) > len(finals):
+            finals = [*finals, advanced(call)]
+        return self._made(outputs, finals, with_state)
+
+    def _made(self, outputs: Sequence[Any], finals: Any, with_state: bool = False) -> Any:
         """One output as it is, several as a named tuple; the final state likewise if it is wanted."""
         result = outputs[0] if len(outputs) == 1 else self._make_outputs(*outputs)
         if not with_state:
             return result
-        if len(self._state_names) > len(finals):
-            finals = [*finals, _advanced(call)]
         if not finals:
             return result, None
         return result, finals[0] if len(finals) == 1 else self._make_state(*finals)
@@ -289,16 +341,15 @@ def _make_eager(op: Op) -> Any:
     return Eager(op.recurrence, op._asked[1], op.chunk_size)
 
 
-def _no_step(rec: Recurrence) -> Refusal | None:
-    """Why a program cannot run step by step, if it cannot."""
-    if len(rec.scan) > 1:
-        return Refusal("step", f"the program scans over {', '.join(rec.scan)}", "call the op as a whole")
-    for equation in rec.equations:
-        for read in reads(equation.expr):
-            if any(lag < 0 for lag in read.lags):
-                later = f"`{rec.source.slice(read.span)}` is read before it is there"
-                return Refusal("step", later, "call the op as a whole", read.span)
-    return None
+def _make_gpu(op: Op) -> Any:
+    from recc.runtime.gpu_call import Kernels
+
+    return Kernels(op.recurrence, op.key, op._asked[1], op.chunk_size)
+
+
+def _sees_gpu() -> bool:
+    """Whether torch sees a GPU. It was imported before."""
+    return bool(sys.modules["torch"].cuda.is_available())
 
 
 def _own(rec: Recurrence, item: Symbol | Slot, sizes: Mapping[str, int]) -> list[int]:
@@ -317,26 +368,6 @@ def _default_storage(symbol: Symbol, dtype: str) -> str:
     if symbol.dtype in ("real", "complex"):
         return dtype
     return "int64" if symbol.dtype == "int" else "uint8"
-
-
-def _advanced(call: Call) -> Any:
-    """The clock after a call: steps run so far, per sequence."""
-    if not call.torch:
-        return np.asarray(call.clock, np.int64) + np.array(call.layout.lengths, np.int64)
-    import torch
-
-    clock = torch.as_tensor(call.clock, dtype=torch.int64, device=call.device)
-    return clock + torch.tensor(call.layout.lengths, dtype=torch.int64, device=call.device)
-
-
-def _offset_list(offsets: Any) -> list[int] | None:
-    if offsets is None:
-        return None
-    if hasattr(offsets, "tolist"):
-        offsets = offsets.tolist()
-    if not isinstance(offsets, (list, tuple)) or not all(isinstance(n, int) for n in offsets):
-        raise UsageError("cu_seqlens", "N+1 integer offsets in one dimension", f"{offsets!r:.60}")
-    return list(offsets)
 
 
 def _plain(value: Any) -> Any:

@@ -15,21 +15,26 @@ FORMS = ("auto", "sequential", "scan", "chunked", "convolution", "matrix", "newt
 
 
 def choose_backend(backend: str, form: str) -> str:
-    """The backend of tensors on the CPU: `auto` is `c`, or `torch` for a form that only that has.
+    """The backend of tensors on the CPU: `auto` is `c`, or `torch` for a form that only that has there.
 
     Raises `UsageError` for an unknown name, `Unsupported` for one that is not there.
     """
     if backend not in BACKENDS:
         raise UsageError("backend", f"one of {', '.join(BACKENDS)}", repr(backend))
-    if backend == "triton":
-        reason = "it is not part of this version"
-        instead = "use backend='c' (kernels), 'torch' (torch operations) or 'numpy' (reference)"
-        raise Unsupported(Refusal("backend 'triton'", reason, instead))
     if backend == "auto":
         backend = "c" if form in ("auto", "sequential") else "torch"
-    if backend == "torch":
+    if backend in ("torch", "triton"):
         need_torch()
+    if backend == "triton":
+        need_triton()
     return backend
+
+
+def has_kernels(backend: str, form: str) -> bool:
+    """Whether Triton kernels run tensors on a GPU, for a backend and a form as they were asked for."""
+    if backend == "auto":
+        return form in ("auto", "sequential", "scan", "chunked") and find_spec("triton") is not None
+    return backend == "triton"
 
 
 def need_torch() -> None:
@@ -40,6 +45,16 @@ def need_torch() -> None:
         raise Unsupported(Refusal("backend 'torch'", reason, instead))
 
 
+def need_triton() -> None:
+    """Raises `Unsupported` where Triton is not installed."""
+    if find_spec("triton") is None:
+        reason = "triton is not installed"
+        instead = (
+            "install it (`pip install recc-lang[triton]`, Linux only), or use backend='torch' (any device) or 'c' (CPU)"
+        )
+        raise Unsupported(Refusal("backend 'triton'", reason, instead))
+
+
 def choose_form(rec: Recurrence, form: str, backend: str, chunk: int | None = None) -> str:
     """The form on a backend: `auto` stays where there is a choice, and is `sequential` elsewhere.
 
@@ -48,9 +63,9 @@ def choose_form(rec: Recurrence, form: str, backend: str, chunk: int | None = No
     if form not in FORMS:
         raise UsageError("form", f"one of {', '.join(FORMS)}", repr(form))
     if form in ("auto", "sequential"):
-        return form if backend == "torch" else "sequential"
+        return form if backend in ("torch", "triton") else "sequential"
     form_named(rec, form, chunk)
-    if backend != "torch":
+    if backend not in ("torch", "triton"):
         what = {"c": "the C kernels run", "numpy": "the reference runs"}[backend]
         reason = f"{what} the sequential form only"
         raise Unsupported(Refusal(f"form {form!r} on backend {backend!r}", reason, "backend='torch' has it"))
@@ -80,4 +95,14 @@ def check_chunk_size(chunk_size: object) -> int | None:
     return int(chunk_size)
 
 
-__all__ = ["BACKENDS", "FORMS", "check_chunk_size", "choose_backend", "choose_form", "form_named", "need_torch"]
+__all__ = [
+    "BACKENDS",
+    "FORMS",
+    "check_chunk_size",
+    "choose_backend",
+    "choose_form",
+    "form_named",
+    "has_kernels",
+    "need_torch",
+    "need_triton",
+]

@@ -1,4 +1,4 @@
-"""Modules emitted by these tests go to a folder of the session; arrays are too small for more than one thread."""
+"""Arrays of these tests are too small for more than one thread, whatever the environment says."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from tests.agree.conftest import cache
-
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
@@ -16,6 +14,3 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-__all__ = ["cache"]

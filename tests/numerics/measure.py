@@ -118,6 +118,7 @@ def check(name: str, kind: str, steps: int, form: str, chunk: int | None, dtype:
     within(found, wanted, dtype, (name, kind, steps, form, chunk))
 
 
+@cache
 def refused(name: str, form: str) -> bool:
     """Whether a program has no such form."""
     found = PROGRAMS[name].compile("sequential", None).forms

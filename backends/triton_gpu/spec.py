@@ -1,0 +1,220 @@
+"""What a module of Triton kernels is made for: a form, its sizes, and how it is cut into programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from recc.forms.block import Contract, Op
+from recc.forms.passes import LANE, Carry, Parallel, Pass, Port, Sequential
+from recc.recurrence import Kind, Slot, Symbol
+
+Compute = Literal["float32", "float64"]
+#: How the factors of matrix products are rounded: not at all, to the 10 bits of tf32 (or, in three products, to
+#: twice as many), or to bfloat16.
+Products = Literal["ieee", "tf32x3", "tf32", "bfloat16"]
+
+#: The types that carries may be kept in.
+Kept = Literal["", "float32", "float64", "bfloat16"]
+
+#: The smallest side of a tile that is multiplied with another on tensor cores.
+THIN = 16
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One module.
+
+    Args:
+        form: the form that it runs.
+        sizes: the size of each axis, by the axis that gives it.
+        batch: the number of batch axes.
+        compute: the type of real values inside kernels.
+        products: how factors of matrix products are rounded.
+        chunk: the steps of a chunk, a power of two; 1 for forms that make single steps.
+        tiles: the width of a program's part of an axis, for axes that are cut (`tileable`).
+        segment: steps or chunks between carries that are kept for the backward run.
+        packed: whether sequences lie one after the other along time, with offsets.
+        warps: groups of 32 threads of a program.
+        stages: loads that are in flight in a loop, at most.
+        kept: the type that carries are kept in, where it is not to be `kept_type`'s own choice.
+    """
+
+    form: Sequential | Parallel
+    sizes: Mapping[str, int]
+    batch: int
+    compute: Compute = "float32"
+    products: Products = "ieee"
+    chunk: int = 1
+    tiles: Mapping[str, int] = field(default_factory=dict)
+    segment: int = 1
+    packed: bool = False
+    warps: int = 4
+    stages: int = 2
+    kept: Kept = ""
+
+    @property
+    def kept_type(self) -> str:
+        """The type that carries are kept in for the backward run.
+
+        What is kept of a chunk goes into matrix products and nowhere else than into the gradients of that chunk: it is
+        rounded as their factors are. What is kept of a step is where others are computed from again, and stays whole.
+        """
+        return self.kept or ("bfloat16" if self.products == "bfloat16" and self.chunk > 1 else self.compute)
+
+    @property
+    def real(self) -> str:
+        """The type of real values, in Triton's words."""
+        return f"tl.{self.compute}"
+
+    @cached_property
+    def scan(self) -> str:
+        """The axis of time; over several the program has no chunks."""
+        return self.form.rec.scan[0]
+
+    def size(self, root: str) -> int:
+        """The size of an axis that is not time."""
+        return self.sizes[root]
+
+    def width(self, root: str) -> int:
+        """The side of a program's tiles along an axis: a power of two."""
+        if root == self.scan and self.chunk > 1:
+            return self.chunk
+        if root in self.tiles:
+            return self.tiles[root]
+        least = THIN if root in self.multiplied else 1
+        return max(least, power_of_two(self.sizes[root]))
+
+    def ragged(self, root: str) -> bool:
+        """Whether a tile may reach beyond the axis."""
+        if root == self.scan and self.chunk > 1:
+            return True
+        return self.sizes[root] % self.width(root) != 0
+
+    def parts(self, root: str) -> int:
+        """How many programs share an axis."""
+        return -(-self.sizes[root] // self.width(root))
+
+    @cached_property
+    def cut(self) -> tuple[str, ...]:
+        """The axes that several programs share, in order."""
+        return tuple(a for a in self.tiles if self.parts(a) > 1)
+
+    @cached_property
+    def cut_parts(self) -> int:
+        """How many programs work on one item."""
+        found = 1
+        for a in self.cut:
+            found *= self.parts(a)
+        return found
+
+    @cached_property
+    def multiplied(self) -> frozenset[str]:
+        """The axes, by what gives their size, that matrix products of chunks run along."""
+        if self.chunk < THIN:
+            return frozenset()
+        found: set[str] = set()
+        for loop in self.form.passes:
+            for op in (*loop.step.ops, *loop.step_vjp.ops):
+                if isinstance(op, Contract) and _is_product(op):
+                    found.update(loop.step.root.get(a, loop.step_vjp.root.get(a, a)) for a in op.space)
+        return frozenset(r for r in found if r in self.sizes and self.sizes[r] > 2)
+
+    def count(self, axes: Sequence[str]) -> int:
+        """The elements of a tensor, by the axes of the program that it has."""
+        rec, found = self.form.rec, 1
+        for a in axes:
+            found *= self.sizes[a if a == LANE else rec.axis[a].size_of]
+        return found
+
+    def root(self, axis: str) -> str:
+        """The axis that gives the size of one of the program's own."""
+        return axis if axis == LANE else self.form.rec.axis[axis].size_of
+
+    def lagged(self, name: str) -> bool:
+        """Whether an input is read at other steps of a grid too, so that its gradient is a sum over steps."""
+        return any(p.name == name and p.role == "argument" and p.lags for loop in self.form.passes for p in loop.reads)
+
+    def grads(self) -> tuple[Symbol, ...]:
+        """The arguments that have gradients."""
+        rec = self.form.rec
+        return tuple(s for s in rec.arguments if s.dtype in ("real", "complex") and s.kind is not Kind.CONST)
+
+
+def _is_product(op: Contract) -> bool:
+    """Whether two factors have axes of their own beside those that are summed."""
+    over = {*op.over}
+    free = [{*v.axes} - over for v in op.args]
+    return any(a - b and b - a for n, a in enumerate(free) for b in free[n + 1 :])
+
+
+def power_of_two(number: int) -> int:
+    """The smallest power of two that is not smaller."""
+    return 1 << max(0, number - 1).bit_length()
+
+
+def tileable(form: Sequential | Parallel) -> tuple[str, ...]:
+    """The axes that programs can share: no element of any tensor meets another along them.
+
+    What lacks such an axis every program computes for itself. Gradients of what lacks it are sums over it: each
+    program has a part of the sum, and as everything after it in the backward Block is linear, parts may be added
+    up at the very end. Over several scan axes a program reads what it kept itself, so that whatever is kept has the
+    axes that are shared.
+    """
+    rec = form.rec
+    found = {a.name for a in rec.axes if a.name == a.size_of} - {a.size_of for a in rec.axes if a.name != a.size_of}
+    found -= {*rec.scan}
+    if isinstance(form, Sequential) and form.lanes is not None:
+        found.add(LANE)
+    for loop in form.passes:
+        for op in (*loop.step.ops, *loop.prologue.ops):
+            found -= bound(op)
+        if len(rec.scan) > 1:
+            found = found.intersection(*(p.axes for p in loop.writes if p.role == "kept"))
+    order = [LANE, *(a.name for a in rec.axes)]
+    return tuple(a for a in order if a in found and _carried(form, a))
+
+
+def _carried(form: Sequential | Parallel, axis: str) -> bool:
+    """Whether an axis is one of what is carried or written, so that sharing it shares work."""
+    return any(axis in p.axes for loop in form.passes for p in loop.writes)
+
+
+def bound(op: Op) -> set[str]:
+    """The axes along which an operation does more than follow its own position."""
+    found: set[str] = set()
+    for name in ("axis", "row", "col", "rows", "cols", "over"):
+        value = getattr(op, name, ())
+        found.update((value,) if isinstance(value, str) else value)
+    for pair in getattr(op, "names", ()):
+        found.update(pair)
+    return found
+
+
+def parts_of(item: Symbol | Slot | Carry) -> int:
+    """The reals of an element: two for complex numbers."""
+    pair = item.complex if isinstance(item, Carry) else item.dtype == "complex"
+    return 2 if pair else 1
+
+
+def carry_values(loop: Pass) -> dict[tuple[str, int], str]:
+    """The names in the step Block of every part of every carry, before the step."""
+    return {(p.name, p.part): p.value for p in loop.reads if p.role == "carry"}
+
+
+def all_carries(loop: Pass) -> list[tuple[Carry, int]]:
+    """Every part of every carry."""
+    return [(c, k) for c in loop.carries for k in range(parts_of(c))]
+
+
+def label(name: str, pair: bool, part: int) -> str:
+    """The name of a part of a tensor."""
+    return f"{name}_{('re', 'im')[part]}" if pair else name
+
+
+__all__ = [
+    "THIN", "Compute", "Port", "Products", "Spec", "all_carries", "bound", "carry_values", "label",
+    "parts_of", "power_of_two", "tileable",
+]  # fmt: skip
