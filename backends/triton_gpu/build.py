@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from triton.runtime.errors import OutOfResources
 
 from recc.backends.cache import cache_folder, edited_copy, writable_folder
 from recc.backends.triton_gpu.module import Text
 from recc.backends.triton_gpu.spec import Spec
-from recc.errors import UsageError
+from recc.errors import Refusal, Unsupported, UsageError
 from recc.forms.passes import Parallel
 
 
@@ -139,11 +140,22 @@ def run_forward(
         slots: where the states of each sequence lie in `initial` and `final`, if not in order; nowhere if negative.
         clock: the number of the first step of each sequence, or one for all.
         strides: those of arguments along their leading axes, zero along axes of one element, if they are known.
+
+    Raises `Unsupported` where a program needs more of the device than there is.
     """
-    module.functions.forward(
-        arguments, initial, outputs, final, saved, offsets, slots, clock, clock.device,
-        sizes.rows, sizes.steps, sizes.sequences, sizes.batch, strides, sizes.extents,
-    )  # fmt: skip
+    try:
+        module.functions.forward(
+            arguments, initial, outputs, final, saved, offsets, slots, clock, clock.device,
+            sizes.rows, sizes.steps, sizes.sequences, sizes.batch, strides, sizes.extents,
+        )  # fmt: skip
+    except OutOfResources as problem:
+        raise _too_large(problem) from None
+
+
+def _too_large(problem: OutOfResources) -> Unsupported:
+    """What to say of kernels that the device has no room for."""
+    reason = f"this device has too little for one of its programs ({problem})"
+    return Unsupported(Refusal("the Triton kernel", reason, "a smaller chunk_size, or backend='torch', may run it"))
 
 
 def run_backward(
@@ -153,12 +165,15 @@ def run_backward(
 ) -> dict[str, Tensor]:  # fmt: skip
     """Fills `d_initial`; gives the gradients of arguments at full size along the batch, `[rows, steps, …]`.
 
-    What lacks a gradient in `d_outputs` or `d_final` has none.
+    What lacks a gradient in `d_outputs` or `d_final` has none. Raises `Unsupported` as `run_forward` does.
     """
-    found: dict[str, Tensor] = module.functions.backward(
-        arguments, initial, saved, d_outputs, d_final, d_initial, offsets, clock, clock.device,
-        sizes.rows, sizes.steps, sizes.sequences, sizes.batch, sizes.extents,
-    )  # fmt: skip
+    try:
+        found: dict[str, Tensor] = module.functions.backward(
+            arguments, initial, saved, d_outputs, d_final, d_initial, offsets, clock, clock.device,
+            sizes.rows, sizes.steps, sizes.sequences, sizes.batch, sizes.extents,
+        )  # fmt: skip
+    except OutOfResources as problem:
+        raise _too_large(problem) from None
     return found
 
 

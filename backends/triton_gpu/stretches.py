@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 
 from recc.backends.triton_gpu.backward import Backward
 from recc.backends.triton_gpu.emit import emit_ops
@@ -22,6 +23,9 @@ from recc.backends.triton_gpu.writer import Held, Writer, at
 from recc.forms.block import Block, BlockError, Value
 from recc.forms.passes import Pass
 from recc.forms.segment import Carried, SegmentMap, block_map
+
+#: The most elements of a piece of a map: a matrix of side 128.
+_LARGEST = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,15 @@ def stretches_of(spec: Spec, loop: Pass) -> Stretches | None:
         forward.append(Carried(name, before[key], after[key], axes))
         backward.append(Carried(name, f"d {after[key]}", f"d {before[key]}", axes))
     try:
-        return Stretches(block_map(block, forward), block_map(back, backward))
+        found = Stretches(block_map(block, forward), block_map(back, backward))
     except BlockError:
         return None
+    return found if all(_fits(spec, m.join) for m in (found.forward, found.backward)) else None
+
+
+def _fits(spec: Spec, join: Block) -> bool:
+    """Whether a program can hold the pieces of a map, three at a time in shared memory."""
+    return all(prod(spec.width(join.root[a]) for a in v.axes) <= _LARGEST for _, v in join.outputs)
 
 
 class _Mapped(Kernel):
@@ -161,7 +171,7 @@ class ForwardMaps(_Maps, Forward):
     """The maps of stretches of a forward run."""
 
     def __init__(self, spec: Spec, number: int, maps: SegmentMap, used: set[str], combines: dict[str, str]):
-        super().__init__(spec, number, "forward", used, combines, True)
+        super().__init__(replace(spec, stages=1), number, "forward", used, combines, True)
         self.maps = maps
         self.name = self.names(f"pass_{number + 1}_maps")
 
@@ -190,7 +200,7 @@ class BackwardMaps(_Maps, Backward):
     """The maps of stretches of a backward run."""
 
     def __init__(self, spec: Spec, number: int, maps: SegmentMap, used: set[str], combines: dict[str, str]):
-        super().__init__(spec, number, "backward", used, combines, True)
+        super().__init__(replace(spec, stages=1), number, "backward", used, combines, True)
         self.maps = maps
         self.name = self.names(f"pass_{number + 1}_maps_back")
 
@@ -271,7 +281,7 @@ class ForwardJoin(_Join, Forward):
     """What is carried at the start of each stretch of a forward run."""
 
     def __init__(self, spec: Spec, number: int, maps: SegmentMap, used: set[str], combines: dict[str, str]):
-        super().__init__(spec, number, "forward", used, combines, True)
+        super().__init__(replace(spec, stages=1), number, "forward", used, combines, True)
         self.maps = maps
         self.name = self.names(f"pass_{number + 1}_join")
 
@@ -295,7 +305,7 @@ class BackwardJoin(_Join, Backward):
     """What is handed back at the end of each stretch of a backward run."""
 
     def __init__(self, spec: Spec, number: int, maps: SegmentMap, used: set[str], combines: dict[str, str]):
-        super().__init__(spec, number, "backward", used, combines, True)
+        super().__init__(replace(spec, stages=1), number, "backward", used, combines, True)
         self.maps = maps
         self.name = self.names(f"pass_{number + 1}_join_back")
 

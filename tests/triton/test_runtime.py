@@ -456,3 +456,19 @@ def test_the_operators_keep_their_word() -> None:
 def test_fuzz(text: str) -> None:
     report = fuzz(op_of(text, "auto" if text == GATED else "sequential"), cases=2, steps=(0, 1, 5))
     assert report.checks
+
+
+def test_a_program_that_needs_too_much_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    from triton.runtime.errors import OutOfResources
+
+    op = recc.compile(CLOCKED, backend="triton")
+    x = torch.ones(1, 3, 2)
+    op(x)
+    (module,) = op._made_gpu.gpu._modules.values()
+
+    def launch(*_: object) -> None:
+        raise OutOfResources(300_000, 232_448, "shared memory")
+
+    monkeypatch.setattr(module.functions, "launch", launch)
+    with pytest.raises(recc.Unsupported, match=r"too little for one of its programs .*smaller chunk_size"):
+        op(x)

@@ -901,7 +901,7 @@ def forward(
             ),
             device,
             1,
-            2,
+            1,
         )
         launch(
             pass_1_join,
@@ -921,7 +921,7 @@ def forward(
             ),
             device,
             1,
-            2,
+            1,
         )
     launch(
         pass_1_forward,
@@ -1021,7 +1021,7 @@ def backward(
             ),
             device,
             1,
-            2,
+            1,
         )
         launch(
             pass_1_join_back,
@@ -1040,7 +1040,7 @@ def backward(
             ),
             device,
             1,
-            2,
+            1,
         )
     launch(
         pass_1_backward,

@@ -575,7 +575,7 @@ def forward(
             ),
             device,
             1,
-            2,
+            1,
         )
         launch(
             pass_1_join,
@@ -595,7 +595,7 @@ def forward(
             ),
             device,
             1,
-            2,
+            1,
         )
     launch(
         pass_1_forward,
@@ -672,7 +672,7 @@ def backward(
             ),
             device,
             1,
-            2,
+            1,
         )
         launch(
             pass_1_join_back,
@@ -691,7 +691,7 @@ def backward(
             ),
             device,
             1,
-            2,
+            1,
         )
     launch(
         pass_1_backward,

@@ -748,7 +748,7 @@ def forward(
             ),
             device,
             2,
-            2,
+            1,
         )
         launch(
             pass_1_join,
@@ -770,7 +770,7 @@ def forward(
             ),
             device,
             2,
-            2,
+            1,
         )
     launch(
         pass_1_forward,
@@ -863,7 +863,7 @@ def backward(
             ),
             device,
             2,
-            2,
+            1,
         )
         launch(
             pass_1_join_back,
@@ -882,7 +882,7 @@ def backward(
             ),
             device,
             2,
-            2,
+            1,
         )
     launch(
         pass_1_backward,
