@@ -7,9 +7,7 @@ The module has a function for each prologue and each phase of each pass; the loo
 
 from __future__ import annotations
 
-import hashlib
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +16,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from recc.backends.cache import cache_folder, edited_copy, writable_folder
+from recc.backends.emitted import emitted
 from recc.backends.torch_eager.emit import emit_block
 from recc.backends.torch_eager.ops import Env
-from recc.errors import UsageError
 from recc.forms.block import Block, Constant, Contract, Gather, Map, Matrix, Rename, Shift
 from recc.forms.distribute import Phase, distribute
 from recc.forms.passes import Parallel, Pass, Sequential
@@ -101,15 +98,10 @@ def build(form: Sequential | Parallel, variant: Variant = "", trees: Trees = _NO
     """
     plans = _plans(form, variant)
     source = emit_module(form, variant, trees)
-    name = f"{form.rec.name}_{_form_name(form)}_{_digest(source)}"
-    edited = edited_copy(name, ".py")
-    if edited is not None:
-        source = edited.read_text(encoding="utf-8")
-        name = f"{name}_{_digest(source)[:8]}"
-    path = _kept(name, source)
-    module = _load(name, source, path, edited)
+    found = emitted(f"{form.rec.name}_{_form_name(form)}", source)
+    module = found.functions
     passes = tuple(_functions(module, n, loop, phases, trees) for n, (loop, phases) in enumerate(plans))
-    return Module(form, variant, path, source, passes)
+    return Module(form, variant, found.path, found.source, passes)
 
 
 def emit_module(form: Sequential | Parallel, variant: Variant = "", trees: Trees = _NO_TREES) -> str:
@@ -157,10 +149,6 @@ def _form_name(form: Sequential | Parallel) -> str:
     return form.name if isinstance(form, Parallel) else "sequential"
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def _blocks(number: int, loop: Pass, phases: tuple[Phase, ...], trees: Trees) -> Iterator[tuple[str, str, Block]]:
     """Every Block of a pass with a title and the name of its function."""
     way = ", ".join("left to right" if d == 1 else "right to left" for d in loop.directions)
@@ -204,36 +192,6 @@ def _commented(text: str, comments: Mapping[str, str]) -> list[str]:
             found.append(f"{made[1]}# {comments[made[2]]}")
         found.append(line)
     return found
-
-
-def _kept(name: str, source: str) -> Path:
-    """The file of a module, written if it is not there."""
-    path = cache_folder() / f"{name}.py"
-    if not path.exists() or path.read_text(encoding="utf-8") != source:
-        path = writable_folder(path.parent) / path.name
-        partial = path.with_suffix(f".{id(source):x}.part")
-        partial.write_text(source, encoding="utf-8")
-        partial.replace(path)
-    return path
-
-
-def _load(name: str, source: str, path: Path, edited: Path | None) -> ModuleType:
-    """The module, under a name of its own among Python's modules: tracers look functions' globals up there."""
-    known = sys.modules.get(f"recc_emitted_{name}")
-    if known is not None and known.__file__ == str(path):
-        return known
-    module = ModuleType(f"recc_emitted_{name}")
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module
-    try:
-        exec(compile(source, str(path), "exec"), module.__dict__)
-    except Exception as problem:
-        del sys.modules[module.__name__]
-        if edited is None:
-            raise
-        actual = f"{type(problem).__name__}: {problem}"
-        raise UsageError(f"the edited module {edited}", "Python that runs", actual) from problem
-    return module
 
 
 def _functions(module: ModuleType, number: int, loop: Pass, phases: tuple[Phase, ...], trees: Trees) -> PassFunctions:

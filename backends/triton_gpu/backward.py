@@ -71,25 +71,18 @@ class Backward(Forward):
         table, hint = ("d_outputs", f"d_{port.name}") if port.role == "output" else ("d_kept", f"d_{port.name}")
         kind = f"*d {port.name}?" if port.role == "output" else f"*{self.spec.compute}?"
         host = f'{table}.get("{port.name}")'
-        axes = self.own_axes(port)
-        at_key = ("at", "d out", port.name)
-        if at_key not in self.known:
-            pointer = self.argument(("d out", port.name), hint, host, kind)
-            name = self.known[at_key] = self.names(f"{hint}_at")
-            heads, steps = self.number_of("heads", "heads"), self.number_of("steps", "steps")
-            own = self.own(axes, reals)
-            self.guarded(pointer, kind, f"{name} = {pointer} + ((row * {steps} + begin) * {heads} + head) * {own}")
-        return Place(self.known[at_key], f"{self.number_of('heads', 'heads')} * {self.own(axes, reals)}", axes, reals)
+        return self.stepped(("d out", port.name), hint, host, kind, self.own_axes(port), reals)
 
     def gradient_place(self, port: Port) -> Place:
         """Where the gradient of an input, or of what an earlier pass keeps, goes."""
         axes, reals = self.own_axes(port), 1 + port.complex
         if port.role == "kept":
             return self.stepped(
-                ("d kept", port.name), f"d_{port.name}", f'd_kept["{port.name}"]', f"*{self.spec.compute}", axes, reals
-            )
+                ("d kept", port.name), f"d_{port.name}", f'd_kept["{port.name}"]', f"*{self.spec.compute}", axes, reals,
+                summed=True,
+            )  # fmt: skip
         host, kind = f'd_arguments["{port.name}"]', f"*grad {port.name}"
-        return self.stepped(("d in", port.name), f"d_{port.name}", host, kind, axes, reals)
+        return self.stepped(("d in", port.name), f"d_{port.name}", host, kind, axes, reals, summed=True)
 
     # Cotangents of the carries.
 
@@ -119,27 +112,8 @@ class Backward(Forward):
             self.line(f"{name} = {loaded.code}")
             self.body.depth -= 1
 
-    def _first_of_stretch(self) -> None:
-        """What is handed back at the end of a stretch, if time is split."""
-        if not self.stretched:
-            return
-        for carry, part in all_carries(self.loop):
-            place = self.start_place(carry, part, "stretch")
-            name, axes = self.d_carries[carry.name, part], carry_axes(self.loop, carry, part)
-            self.line(f"if {self.known['start', label(carry.name, carry.complex, part)]} is not None:")
-            self.body.depth += 1
-            loaded = self.load(self.writer(self.loop.step), Value(name, axes), place, carry.axes, 0)
-            self.line(f"{name} = {loaded.code}")
-            self.body.depth -= 1
-
-    def item_place(self, key: tuple[str, ...], hint: str, host: str, kind: str, axes: tuple[str, ...], reals: int,
-                   item: str = "item") -> Place:  # fmt: skip
-        """Where a tensor `[items, own]` lies. Gradients that come from the caller are there once."""
-        if key[0] == "d last" and ("at", *key) not in self.known:
-            pointer = self.argument(key, hint, host, kind)
-            name = self.known["at", key[0], key[1]] = self.names(f"{hint}_at")
-            self.guarded(pointer, kind, f"{name} = {pointer} + {item} * {self.own(axes, reals)}")
-        return super().item_place(key, hint, host, kind, axes, reals, item)
+    def _handed(self) -> dict[tuple[str, int], str]:
+        return self.d_carries
 
     def zeros(self, w: Writer, axes: tuple[str, ...]) -> str:
         """A tile of zeros."""
@@ -222,14 +196,12 @@ class Backward(Forward):
 
     def _step(self, fixed: dict[str, Held]) -> None:
         w = self.step_writer(fixed, "step_vjp")
-        seeds: dict[tuple[str, int], str] = {}
         for port in self.loop.writes:
             name = f"d {port.value}"
             if name not in w.block.input:
                 continue
             v = w.block.input[name]
             if port.role == "carry":
-                seeds[port.name, port.part] = name
                 w.put(name, Held(self.d_carries[port.name, port.part], w.sort(v.axes), "real"))
                 continue
             w.pending[name] = partial(self._seed, w, port, v)
@@ -298,11 +270,12 @@ class Backward(Forward):
             if not carry.slot:
                 continue
             # Programs that share an item each have a part of the gradient of what they all carry.
-            host = f'{"d_shared" if self.missing(carry.axes) else "d_initial"}.get("{carry.name}")'
+            host = f'{"d_shared" if self.spec.missing(carry.axes) else "d_initial"}.get("{carry.name}")'
             kind = f"*{self.spec.compute}?"
             place = self.item_place(
-                ("d first", carry.name), f"d_{carry.name}_first", host, kind, carry.axes, parts_of(carry)
-            )
+                ("d first", carry.name), f"d_{carry.name}_first", host, kind, carry.axes, parts_of(carry),
+                summed=True,
+            )  # fmt: skip
             self.line(f"if {self.known['d first', carry.name]} is not None:")
             self.body.depth += 1
             for part in range(parts_of(carry)):
@@ -353,6 +326,7 @@ class Backward(Forward):
                 f"*{self.spec.compute}",
                 port.axes,
                 1 + port.complex,
+                summed=True,
             )
             again = any(
                 p.name == port.name for later in self.spec.form.passes[self.number + 1 :] for p in later.parameters

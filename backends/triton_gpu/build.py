@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +12,10 @@ import torch
 from torch import Tensor
 from triton.runtime.errors import OutOfResources
 
-from recc.backends.cache import cache_folder, edited_copy, writable_folder
+from recc.backends.emitted import emitted
 from recc.backends.triton_gpu.module import Text
 from recc.backends.triton_gpu.spec import Spec
-from recc.errors import Refusal, Unsupported, UsageError
+from recc.errors import Refusal, Unsupported
 from recc.forms.passes import Parallel
 
 
@@ -57,54 +54,9 @@ def build(spec: Spec, back: Spec) -> Module:
     Raises `Unsupported` for what kernels cannot do, `UsageError` for an edited module that does not load.
     """
     text = Text(spec, back)
-    source = str(text)
-    name = name_of(spec, source)
-    edited = edited_copy(name, ".py")
-    if edited is not None:
-        source = edited.read_text(encoding="utf-8")
-        name = f"{name}_{_digest(source)[:8]}"
-    path = _kept(name, source)
-    return Module(text, path, source, _load(name, path, edited))
-
-
-def name_of(spec: Spec, source: str) -> str:
-    """The name of a module, by which `RECC_OVERRIDE` finds an edited copy."""
     form = spec.form.name if isinstance(spec.form, Parallel) else "sequential"
-    return f"{spec.form.rec.name}_{form}_triton_{_digest(source)}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _kept(name: str, source: str) -> Path:
-    path = cache_folder() / f"{name}.py"
-    if not path.exists() or path.read_text(encoding="utf-8") != source:
-        path = writable_folder(path.parent) / path.name
-        partial = path.with_suffix(f".{id(source):x}.part")
-        partial.write_text(source, encoding="utf-8")
-        partial.replace(path)
-    return path
-
-
-def _load(name: str, path: Path, edited: Path | None) -> ModuleType:
-    """The module. Triton reads the text of kernels from their file, so that it has to be there."""
-    known = sys.modules.get(f"recc_emitted_{name}")
-    if known is not None and known.__file__ == str(path):
-        return known
-    spec = importlib.util.spec_from_file_location(f"recc_emitted_{name}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module.__name__] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as problem:
-        del sys.modules[module.__name__]
-        if edited is None:
-            raise
-        actual = f"{type(problem).__name__}: {problem}"
-        raise UsageError(f"the edited module {edited}", "Python that runs", actual) from problem
-    return module
+    found = emitted(f"{spec.form.rec.name}_{form}_triton", str(text))
+    return Module(text, found.path, found.source, found.functions)
 
 
 def scratch_shapes(module: Module, sizes: Sizes) -> dict[str, tuple[int, ...]]:
@@ -181,10 +133,8 @@ __all__ = [
     "Module",
     "Sizes",
     "build",
-    "name_of",
     "run_backward",
     "run_forward",
     "scratch_dtype",
     "scratch_shapes",
-    "torch",
 ]

@@ -125,7 +125,7 @@ def _pair(w: Writer, one: Held, other: Held, over: Sequence[str], hint: str) -> 
 
 def _flat(w: Writer, held: Held, rows: tuple[str, ...], columns: tuple[str, ...]) -> str:
     """A factor as a matrix."""
-    code = at(replace(held), (*rows, *columns))
+    code = at(held, (*rows, *columns))
     if len(rows) + len(columns) == 2:
         return code
     sides = [prod(w.shape(rows)), prod(w.shape(columns))]

@@ -150,7 +150,7 @@ def _map(w: Writer, op: Map) -> None:
     elif not library:
         expression = call(op.fn, codes)
     else:
-        if op.fn == "logaddexp" or len(args) > 1:
+        if len(args) > 1:
             codes = [at(w.full(a, axes), axes) if a.axes != axes else c for a, c in zip(args, codes, strict=True)]
         expression = f"{w.body.call(library)}({', '.join(codes)})"
     w.define(op.out, expression, axes, _clean(op.fn, args, axes))

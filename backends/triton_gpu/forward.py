@@ -109,17 +109,21 @@ class Forward(Kernel):
                 self.body.depth -= 1
 
     def _first_of_stretch(self) -> None:
-        """What is carried at the start of a stretch, if time is split."""
+        """What is handed to a stretch where it begins, if time is split."""
         if not self.stretched:
             return
         for carry, part in all_carries(self.loop):
             place = self.start_place(carry, part, "stretch")
-            name, axes = self.carries[carry.name, part], carry_axes(self.loop, carry, part)
+            name, axes = self._handed()[carry.name, part], carry_axes(self.loop, carry, part)
             self.line(f"if {self.known['start', label(carry.name, carry.complex, part)]} is not None:")
             self.body.depth += 1
             loaded = self.load(self.writer(self.loop.step), Value(name, axes), place, carry.axes, 0)
             self.line(f"{name} = {loaded.code}")
             self.body.depth -= 1
+
+    def _handed(self) -> dict[tuple[str, int], str]:
+        """The variables that are handed from step to step, in the order in which the kernel runs."""
+        return self.carries
 
     def _parameters_first(self) -> None:
         """Where parameters lie."""

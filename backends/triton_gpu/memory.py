@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Literal
 
 from recc.backends.triton_gpu.spec import Spec, label, parts_of
@@ -59,6 +58,8 @@ class Memory:
         self.name = self.names(f"pass_{number + 1}_{way}")
         self.arguments: list[Argument] = []
         self.known: dict[tuple[str, ...], str] = {}
+        #: The variable with the number of a program's part of each axis that is cut.
+        self.parts: dict[str, str] = {}
         self.carries: dict[tuple[str, int], str] = {}
         #: What loads carries that are kept in memory.
         self.kept_carries: dict[tuple[str, int], Callable[[], Held]] = {}
@@ -83,13 +84,6 @@ class Memory:
     def line(self, text: str) -> None:
         """Adds a line."""
         self.body.line(text)
-
-    @property
-    def parts(self) -> dict[str, str]:
-        """The variable with the number of a program's part of each axis that is cut."""
-        if not hasattr(self, "_parts"):
-            self._parts: dict[str, str] = {}
-        return self._parts
 
     # Tensors.
 
@@ -130,16 +124,17 @@ class Memory:
         return (LANE, *symbol.axes)
 
     def stepped(
-        self, key: tuple[str, ...], hint: str, host: str, kind: str, axes: tuple[str, ...], reals: int
-    ) -> Place:
-        """Where a tensor `[rows, steps, heads, own]` lies."""
+        self, key: tuple[str, ...], hint: str, host: str, kind: str, axes: tuple[str, ...], reals: int,
+        summed: bool = False,
+    ) -> Place:  # fmt: skip
+        """Where a tensor `[rows, steps, heads, own]` lies; programs that add to a `summed` one have a part each."""
         at_key = ("at", *key)
         if at_key not in self.known:
             own = self.own(axes, reals)
             pointer = self.argument(key, hint, host, kind)
             name = self.known[at_key] = self.names(f"{hint}_at")
             heads, steps = self.number_of("heads", "heads"), self.number_of("steps", "steps")
-            partial = self.partial(axes, f"rows * steps * heads * {own}", hint)
+            partial = self.partial(axes, f"rows * steps * heads * {own}", hint) if summed else ""
             self.guarded(
                 pointer, kind, f"{name} = {pointer} + ((row * {steps} + begin) * {heads} + head) * {own}{partial}"
             )
@@ -159,23 +154,17 @@ class Memory:
 
         A sum `over_time` has a part for each stretch.
         """
-        if self.way == "forward" or not hint.startswith("d_"):
-            return ""
         code = "stretch" if over_time and self.stretched else ""
-        for a in self.missing(axes):
+        for a in self.spec.missing(axes):
             code = f"({code} * {self.spec.parts(a)} + {self.parts[a]})" if code else self.parts[a]
         return f" + tl.cast({code}, tl.int64) * {self.number_of(f'{hint}_partial', size)}" if code else ""
 
     def own_row(self, axes: Sequence[str]) -> str:
         """The row of a table of items: one for each program that has its own copy of what lacks cut axes."""
         row = "item"
-        for a in self.missing(axes):
+        for a in self.spec.missing(axes):
             row = f"({row} * {self.spec.parts(a)} + {self.parts[a]})"
         return row
-
-    def copies(self, axes: Sequence[str]) -> int:
-        """How many programs have their own copy of what lacks cut axes."""
-        return prod(self.spec.parts(a) for a in self.missing(axes))
 
     def start_place(self, carry: Carry, part: int, which: str) -> Place:
         """Where what is carried at the start of a stretch lies (at its end, backward)."""
@@ -199,23 +188,20 @@ class Memory:
         for text in lines:
             self.line(text)
 
-    def missing(self, axes: Sequence[str]) -> tuple[str, ...]:
-        """The cut axes that a tensor lacks."""
-        return tuple(a for a in self.spec.cut if a not in axes)
-
     def alone(self, axes: Sequence[str]) -> list[str]:
         """The condition that this program is the one that speaks for a tensor which others have too."""
-        return [f"({self.parts[a]} == 0)" for a in self.missing(axes)]
+        return [f"({self.parts[a]} == 0)" for a in self.spec.missing(axes)]
 
     def item_place(self, key: tuple[str, ...], hint: str, host: str, kind: str, axes: tuple[str, ...], reals: int,
-                   item: str = "item") -> Place:  # fmt: skip
-        """Where a tensor `[items, own]` lies."""
+                   item: str = "item", summed: bool = False) -> Place:  # fmt: skip
+        """Where a tensor `[items, own]` lies; programs that add to a `summed` one have a part each."""
         at_key = ("at", *key)
         if at_key not in self.known:
             own = self.own(axes, reals)
             pointer = self.argument(key, hint, host, kind)
             name = self.known[at_key] = self.names(f"{hint}_at")
-            partial = self.partial(axes, f"sequences * heads * {own}", hint, over_time=key[0] == "d in")
+            size = f"sequences * heads * {own}"
+            partial = self.partial(axes, size, hint, over_time=key[0] == "d in") if summed else ""
             self.guarded(pointer, kind, f"{name} = {pointer} + {item} * {own}{partial}")
         return Place(self.known[at_key], "", axes, reals)
 
@@ -267,7 +253,7 @@ class Memory:
 
     def store(
         self, w: Writer, held: Held, place: Place, axes: tuple[str, ...], part: int, step: str = "",
-        conditions: Sequence[str] = (), add: bool = False, kind: str = "",
+        conditions: Sequence[str] = (), add: bool = False,
     ) -> None:  # fmt: skip
         """A tile to memory, added to what is there if `add`. `axes` are the place's own, with the chunk's before."""
         own = tuple(a for a in axes if a != self.loop.chunk)
@@ -282,7 +268,7 @@ class Memory:
             other = ", other=0" if mask else ""
             self.line(f"tl.store({pointers}, tl.load({pointers}{mask}{other}) + {held.code}{mask})")
         else:
-            self.line(f"tl.store({address}, {held.code}{kind}{mask})")
+            self.line(f"tl.store({address}, {held.code}{mask})")
 
 
 __all__ = ["Argument", "Memory", "Place", "Way"]

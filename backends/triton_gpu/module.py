@@ -208,7 +208,6 @@ class Text:
             yield f"    stretches = stretches_of(-(-steps // {spec.chunk}), heads * {spec.cut_parts})"
             yield "    starts = {}"
             yield "    if stretches > 1:"
-            join = split[1]
             yield "        maps = {"
             block = split[0].maps.join  # type: ignore[attr-defined]  # both have maps
             for name, value in block.outputs:
@@ -218,7 +217,7 @@ class Text:
             yield "        items = sequences * heads"
             yield "        starts = {"
             for carry, part in all_carries(spec.form.passes[number]):
-                copies = join.copies(carry.axes) if way == "backward" else 1
+                copies = spec.copies(carry.axes) if way == "backward" else 1
                 name = label(carry.name, carry.complex, part)
                 yield f'            "{number + 1} {name}": (items * {copies}, stretches, {spec.count(carry.axes)}),'
             yield "        }"
@@ -286,7 +285,7 @@ class Text:
             if s.name not in reached:
                 continue
             axes = self.kernels[0][0].layout(s)
-            copies = prod([spec.parts(a) for a in spec.cut if a not in axes])
+            copies = spec.copies(axes)
             own = ", ".join(str(spec.sizes[spec.root(a)]) for a in axes)
             steps = "*extents" if len(spec.form.rec.scan) > 1 else "steps"
             lead = f"rows, {steps}" if s.kind is Kind.INPUT else "sequences"
@@ -305,7 +304,7 @@ class Text:
         if self._kept:
             yield "    d_kept = {"
             for name, (axes, reals) in self._kept.items():
-                copies = prod([spec.parts(a) for a in spec.cut if a not in axes])
+                copies = spec.copies(axes)
                 shape = f"({copies}, rows, steps, heads, {spec.count(axes) * reals})"
                 yield f'        "{name}": torch.zeros({shape}, dtype=torch.{spec.compute}, device=device),'
             yield "    }"
@@ -319,7 +318,7 @@ class Text:
         if tapes:
             yield "    tape = {"
             for number, carry in tapes:
-                copies = prod([spec.parts(a) for a in spec.cut if a not in carry.axes])
+                copies = spec.copies(carry.axes)
                 shape = f"(sequences * heads * {copies}, {spec.segment}, {spec.count(carry.axes) * parts_of(carry)})"
                 made = f"torch.empty({shape}, dtype=torch.{spec.compute}, device=device)"
                 yield f'        "{number + 1} {carry.name}": {made},'
@@ -330,7 +329,7 @@ class Text:
         """How many programs carry a state that lacks cut axes, by slot: its gradient is the sum over them."""
         spec, found = self.back, {}
         for carry in (c for loop in spec.form.passes for c in loop.carries if c.slot):
-            copies = prod([spec.parts(a) for a in spec.cut if a not in carry.axes])
+            copies = spec.copies(carry.axes)
             if copies > 1:
                 found[carry.name] = copies
         return found

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Literal
 
-from recc.forms.block import Contract, Op
-from recc.forms.passes import LANE, Carry, Parallel, Pass, Port, Sequential
+from recc.forms.block import Contract
+from recc.forms.linear import bound_axes
+from recc.forms.passes import LANE, Carry, Parallel, Pass, Sequential
 from recc.recurrence import Kind, Slot, Symbol
 
 Compute = Literal["float32", "float64"]
@@ -105,10 +107,15 @@ class Spec:
     @cached_property
     def cut_parts(self) -> int:
         """How many programs work on one item."""
-        found = 1
-        for a in self.cut:
-            found *= self.parts(a)
-        return found
+        return prod(map(self.parts, self.cut))
+
+    def missing(self, axes: Sequence[str]) -> tuple[str, ...]:
+        """The cut axes that a tensor lacks."""
+        return tuple(a for a in self.cut if a not in axes)
+
+    def copies(self, axes: Sequence[str]) -> int:
+        """How many programs have their own copy of what lacks cut axes."""
+        return prod(map(self.parts, self.missing(axes)))
 
     @cached_property
     def multiplied(self) -> frozenset[str]:
@@ -170,7 +177,7 @@ def tileable(form: Sequential | Parallel) -> tuple[str, ...]:
         found.add(LANE)
     for loop in form.passes:
         for op in (*loop.step.ops, *loop.prologue.ops):
-            found -= bound(op)
+            found -= bound_axes(op)
         if len(rec.scan) > 1:
             found = found.intersection(*(p.axes for p in loop.writes if p.role == "kept"))
     order = [LANE, *(a.name for a in rec.axes)]
@@ -180,17 +187,6 @@ def tileable(form: Sequential | Parallel) -> tuple[str, ...]:
 def _carried(form: Sequential | Parallel, axis: str) -> bool:
     """Whether an axis is one of what is carried or written, so that sharing it shares work."""
     return any(axis in p.axes for loop in form.passes for p in loop.writes)
-
-
-def bound(op: Op) -> set[str]:
-    """The axes along which an operation does more than follow its own position."""
-    found: set[str] = set()
-    for name in ("axis", "row", "col", "rows", "cols", "over"):
-        value = getattr(op, name, ())
-        found.update((value,) if isinstance(value, str) else value)
-    for pair in getattr(op, "names", ()):
-        found.update(pair)
-    return found
 
 
 def parts_of(item: Symbol | Slot | Carry) -> int:
@@ -215,6 +211,6 @@ def label(name: str, pair: bool, part: int) -> str:
 
 
 __all__ = [
-    "THIN", "Compute", "Port", "Products", "Spec", "all_carries", "bound", "carry_values", "label",
+    "THIN", "Compute", "Products", "Spec", "all_carries", "carry_values", "label",
     "parts_of", "power_of_two", "tileable",
 ]  # fmt: skip

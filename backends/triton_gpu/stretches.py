@@ -16,9 +16,9 @@ from math import prod
 from recc.backends.triton_gpu.backward import Backward
 from recc.backends.triton_gpu.emit import emit_ops
 from recc.backends.triton_gpu.forward import Forward
-from recc.backends.triton_gpu.kernel import Kernel, carry_axes
-from recc.backends.triton_gpu.memory import Place
-from recc.backends.triton_gpu.spec import Spec, all_carries, label
+from recc.backends.triton_gpu.kernel import carry_axes
+from recc.backends.triton_gpu.memory import Place, Way
+from recc.backends.triton_gpu.spec import Spec, all_carries, carry_values, label
 from recc.backends.triton_gpu.writer import Held, Writer, at
 from recc.forms.block import Block, BlockError, Value
 from recc.forms.passes import Pass
@@ -63,10 +63,24 @@ def _fits(spec: Spec, join: Block) -> bool:
     return all(prod(spec.width(join.root[a]) for a in v.axes) <= _LARGEST for _, v in join.outputs)
 
 
-class _Mapped(Kernel):
-    """What kernels that make maps and kernels that join them have in common."""
+class _Mapped(Forward):
+    """What kernels that make maps and kernels that join them have in common, whichever way they run.
 
-    maps: SegmentMap
+    Loads of them are not made ahead: the tiles of maps fill the shared memory.
+    """
+
+    direction: Way = "forward"
+    does: str
+
+    def __init__(self, spec: Spec, number: int, maps: SegmentMap, used: set[str], combines: dict[str, str]):
+        super().__init__(replace(spec, stages=1), number, self.direction, used, combines, True)
+        self.maps = maps
+        self.name = self.names(f"pass_{number + 1}_{self.does}")
+
+    @property
+    def reverse(self) -> bool:
+        """Whether the kernel runs against the direction of the pass."""
+        return self.way == "backward"
 
     def pieces(self) -> dict[str, Value]:
         """The pieces of a map by name."""
@@ -93,11 +107,6 @@ class _Mapped(Kernel):
             w.spec = replace(w.spec, products="tf32")
         return w
 
-    def roots(self) -> set[str]:
-        """The axes that pieces run along."""
-        block = self.maps.join
-        return {block.root[a] for _, v in block.outputs for a in v.axes}
-
     def load_pieces(self, w: Writer, which: str) -> None:
         """Loads the map of a stretch."""
         for name in self.pieces():
@@ -110,9 +119,31 @@ class _Mapped(Kernel):
 class _Maps(_Mapped):
     """Makes the map of each stretch, chunk by chunk."""
 
-    def write_maps(self, fixed: Mapping[str, Held], reverse: bool) -> None:
+    def write(self) -> str:
+        """The whole kernel."""
+        self.begin()
+        needed = self.maps.pieces.input
+        self.places(needed)
+        self._parameters_first()
+        fixed = self._fixed_for(needed)
+        if self.reverse:
+            self.line(f"first_kept = {self.first_kept(self.spec.chunk * self.spec.segment)}")
+        self.write_maps(fixed)
+        return self.text()
+
+    def places(self, needed: Mapping[str, Value]) -> None:
+        """Where what the pieces are made of lies."""
+        for port in self.loop.reads:
+            if port.value in needed and port.role == "argument":
+                self.input_place(self.spec.form.rec.table[port.name])
+            elif port.value in needed and port.role == "kept":
+                self.kept_place(port)
+            elif port.value in needed and port.role == "clock":
+                self.clock()
+
+    def write_maps(self, fixed: dict[str, Held]) -> None:
         """The loop over the chunks of a stretch, and the map that it gives."""
-        line = self.line
+        line, reverse = self.line, self.reverse
         line("# What the last stretch makes of what it is handed nobody asks for.")
         line(f"if {'start == 0' if reverse else 'stop == count'}:")
         line("    return")
@@ -124,7 +155,7 @@ class _Maps(_Mapped):
         self.time("here")
         self.before_chunk()
         w = self.writer(self.maps.pieces)
-        self.read_chunk(w, dict(fixed))
+        self.read_chunk(w, fixed)
         emit_ops(w)
         join = self.precise(self.maps.join)
         for name, value in self.pieces().items():
@@ -164,79 +195,38 @@ class _Maps(_Mapped):
 
     def read_chunk(self, w: Writer, fixed: dict[str, Held]) -> None:
         """Loads what the pieces of a chunk are made of."""
-        raise NotImplementedError
+        self.read(w, fixed)
 
 
-class ForwardMaps(_Maps, Forward):
+class ForwardMaps(_Maps):
     """The maps of stretches of a forward run."""
 
-    def __init__(self, spec: Spec, number: int, maps: SegmentMap, used: set[str], combines: dict[str, str]):
-        super().__init__(replace(spec, stages=1), number, "forward", used, combines, True)
-        self.maps = maps
-        self.name = self.names(f"pass_{number + 1}_maps")
-
-    def write(self) -> str:
-        """The whole kernel."""
-        self.begin()
-        needed = self.maps.pieces.input
-        for port in self.loop.reads:
-            if port.value in needed and port.role == "argument":
-                self.input_place(self.spec.form.rec.table[port.name])
-            elif port.value in needed and port.role == "kept":
-                self.kept_place(port)
-            elif port.value in needed and port.role == "clock":
-                self.clock()
-        self._parameters_first()
-        fixed = self._fixed_for(needed)
-        self.write_maps(fixed, reverse=False)
-        return self.text()
-
-    def read_chunk(self, w: Writer, fixed: dict[str, Held]) -> None:
-        """Loads what the pieces of a chunk are made of."""
-        self.read(w, fixed)
+    does = "maps"
 
 
 class BackwardMaps(_Maps, Backward):
     """The maps of stretches of a backward run."""
 
-    def __init__(self, spec: Spec, number: int, maps: SegmentMap, used: set[str], combines: dict[str, str]):
-        super().__init__(replace(spec, stages=1), number, "backward", used, combines, True)
-        self.maps = maps
-        self.name = self.names(f"pass_{number + 1}_maps_back")
+    direction, does = "backward", "maps_back"
 
-    def write(self) -> str:
-        """The whole kernel."""
-        self.begin()
-        needed = self.maps.pieces.input
-        for port in self.loop.reads:
-            if port.value in needed and port.role == "argument":
-                self.input_place(self.spec.form.rec.table[port.name])
-            elif port.value in needed and port.role == "kept":
-                self.kept_place(port)
-            elif port.value in needed and port.role == "clock":
-                self.clock()
+    def places(self, needed: Mapping[str, Value]) -> None:
+        """Where what the pieces are made of lies."""
+        super().places(needed)
         for port in self.loop.writes:
             if f"d {port.value}" in needed and port.role != "carry":
                 self.cotangent_place(port)
-        self._parameters_first()
-        fixed = self._fixed_for(needed)
-        self.line(f"first_kept = {self.first_kept(self.spec.chunk * self.spec.segment)}")
-        self.write_maps(fixed, reverse=True)
-        return self.text()
 
     def before_chunk(self) -> None:
         """Loads the carries before the chunk."""
+        before = carry_values(self.loop)
         for carry, part in all_carries(self.loop):
-            name = next(
-                p.value for p in self.loop.reads if p.role == "carry" and (p.name, p.part) == (carry.name, part)
-            )
-            if name in self.maps.pieces.input:
+            if before[carry.name, part] in self.maps.pieces.input:
                 place = self.saved_place(carry, "here")
                 self.kept_carries[carry.name, part] = partial(self._load_carry, carry, part, place)
 
     def read_chunk(self, w: Writer, fixed: dict[str, Held]) -> None:
         """Loads what the pieces of a chunk are made of."""
-        self.read(w, fixed)
+        super().read_chunk(w, fixed)
         for port in self.loop.writes:
             name = f"d {port.value}"
             if name in w.block.input and port.role != "carry":
@@ -246,8 +236,26 @@ class BackwardMaps(_Maps, Backward):
 class _Join(_Mapped):
     """Goes from stretch to stretch by their maps, and leaves what is carried at the start of each."""
 
+    def write(self) -> str:
+        """The whole kernel."""
+        self.begin(split=False)
+        self.first_handed()
+        before = carry_values(self.loop)
+        after = {(p.name, p.part): p.value for p in self.loop.writes if p.role == "carry"}
+        names = {
+            key: (f"d {after[key]}", f"d {before[key]}") if self.reverse else (before[key], after[key])
+            for key in before
+        }
+        self.write_join(self._handed(), names)
+        return self.text()
+
+    def first_handed(self) -> None:
+        """What is handed to the first stretch."""
+        self._parameters_first()
+        self._first(self._fixed_first())
+
     def write_join(
-        self, carried: Mapping[tuple[str, int], str], names: Mapping[tuple[str, int], tuple[str, str]], reverse: bool
+        self, carried: Mapping[tuple[str, int], str], names: Mapping[tuple[str, int], tuple[str, str]]
     ) -> None:
         """The loop over stretches. `names` has what is carried before and after, in the apply Block."""
         line = self.line
@@ -255,7 +263,7 @@ class _Join(_Mapped):
         line("for back in range(0, stretches):")
         self.names.taken |= {"back", "stretch", "stretches"}
         self.body.depth += 1
-        line("stretch = stretches - 1 - back" if reverse else "stretch = back")
+        line("stretch = stretches - 1 - back" if self.reverse else "stretch = back")
         w = self.precise(self.maps.apply)
         for (name, part), code in carried.items():
             carry = next(c for c in self.loop.carries if c.name == name)
@@ -274,53 +282,23 @@ class _Join(_Mapped):
 
     def alone_start(self, axes: Sequence[str]) -> list[str]:
         """Who stores what is carried at the start of a stretch."""
-        return self.alone(axes) if self.way == "forward" else []
+        return [] if self.reverse else self.alone(axes)
 
 
-class ForwardJoin(_Join, Forward):
+class ForwardJoin(_Join):
     """What is carried at the start of each stretch of a forward run."""
 
-    def __init__(self, spec: Spec, number: int, maps: SegmentMap, used: set[str], combines: dict[str, str]):
-        super().__init__(replace(spec, stages=1), number, "forward", used, combines, True)
-        self.maps = maps
-        self.name = self.names(f"pass_{number + 1}_join")
-
-    def write(self) -> str:
-        """The whole kernel."""
-        self.begin(split=False)
-        self._parameters_first()
-        self._first(self._fixed_first())
-        names = {}
-        for carry, part in all_carries(self.loop):
-            key = (carry.name, part)
-            names[key] = (
-                next(p.value for p in self.loop.reads if p.role == "carry" and (p.name, p.part) == key),
-                next(p.value for p in self.loop.writes if p.role == "carry" and (p.name, p.part) == key),
-            )
-        self.write_join(self.carries, names, reverse=False)
-        return self.text()
+    does = "join"
 
 
 class BackwardJoin(_Join, Backward):
     """What is handed back at the end of each stretch of a backward run."""
 
-    def __init__(self, spec: Spec, number: int, maps: SegmentMap, used: set[str], combines: dict[str, str]):
-        super().__init__(replace(spec, stages=1), number, "backward", used, combines, True)
-        self.maps = maps
-        self.name = self.names(f"pass_{number + 1}_join_back")
+    direction, does = "backward", "join_back"
 
-    def write(self) -> str:
-        """The whole kernel."""
-        self.begin(split=False)
+    def first_handed(self) -> None:
+        """What is handed to the stretch that a backward run begins with."""
         self._adjoints()
-        names = {}
-        for carry, part in all_carries(self.loop):
-            key = (carry.name, part)
-            before = next(p.value for p in self.loop.reads if p.role == "carry" and (p.name, p.part) == key)
-            after = next(p.value for p in self.loop.writes if p.role == "carry" and (p.name, p.part) == key)
-            names[key] = (f"d {after}", f"d {before}")
-        self.write_join(self.d_carries, names, reverse=True)
-        return self.text()
 
 
 def _zero(value: Value) -> Held:

@@ -177,24 +177,20 @@ class Writer:
             reason = f"{what!r} along {', '.join(axes)} has {sizes} elements, and a program holds at most {LARGEST}"
             raise Unsupported(Refusal("the Triton kernel", reason, "smaller chunks, or backend='torch', run it"))
 
-    def tensor(self, v: Value) -> Held:
-        """What stands for a value, as a tensor."""
-        return self.made(self.get(v))
-
     def made(self, held: Held) -> Held:
         """The same as a tensor rather than a number."""
-        if held.number is None:
-            return held
+        return held if held.number is None else replace(held, code=self._filled(held, ()), number=None)
+
+    def _filled(self, held: Held, axes: Sequence[str]) -> str:
+        """A tile of one number."""
         kinds = {"real": self.spec.real, "int": "tl.int32", "bool": "tl.int1"}
-        return replace(held, code=f"tl.full([], {held.code}, {kinds[held.dtype]})", number=None)
+        return f"tl.full({list(self.shape(axes))}, {held.code}, {kinds[held.dtype]})"
 
     def full(self, held: Held, axes: Collection[str]) -> Held:
         """A tile that has at least these axes."""
         want = self.sort({*held.axes, *axes})
         if held.number is not None and want:
-            kinds = {"real": self.spec.real, "int": "tl.int32", "bool": "tl.int1"}
-            code = f"tl.full({list(self.shape(want))}, {held.code}, {kinds[held.dtype]})"
-            return replace(held, code=code, axes=want, number=None)
+            return replace(held, code=self._filled(held, want), axes=want, number=None)
         held = self.made(held)
         if {*want} == {*held.axes}:
             return replace(held, code=at(held, want), axes=want)

@@ -18,17 +18,17 @@ from torch.autograd import forward_ad
 from recc.runtime.call import check_clock
 from recc.runtime.gpu import Gpu
 from recc.runtime.gpu_frame import Frame, frame_of
-from recc.runtime.torch_op import _LIBRARY, _no_second_derivative, differentiable
+from recc.runtime.torch_op import LIBRARY, differentiable, no_second_derivative
 
 _PROGRAMS: dict[str, Gpu] = {}
 #: Devices whose tensors have no elements for kernels to run on: the operator says what they would give.
 SHAPES_ONLY: tuple[str, ...] = ("meta",)
 
-_LIBRARY.define(
+LIBRARY.define(
     "triton_forward(Tensor[] args, Tensor[] states, Tensor clock, str given, Tensor? offsets, str key, str result, "
     "int steps, bool save, bool final) -> Tensor[]"
 )
-_LIBRARY.define(
+LIBRARY.define(
     "triton_backward(Tensor[] args, Tensor[] states, Tensor clock, Tensor? offsets, Tensor[] saved, "
     "Tensor[] d_results, str flowing, str given, str key, str result, int steps) -> Tensor[]"
 )
@@ -110,7 +110,7 @@ class _Back(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        return _no_second_derivative(ctx, *grads)
+        return no_second_derivative(ctx, *grads)
 
 
 def _gradients(
@@ -221,12 +221,12 @@ def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
 
 
 for _device in ("CPU", "CUDA"):
-    _LIBRARY.impl("triton_forward", _forward, _device)
-    _LIBRARY.impl("triton_backward", _run_backward, _device)
-torch.library.register_fake("recc::triton_forward", _forward_fake, lib=_LIBRARY)
-torch.library.register_fake("recc::triton_backward", _backward_fake, lib=_LIBRARY)
-torch.library.register_autograd("recc::triton_forward", _backward, setup_context=_setup, lib=_LIBRARY)
-torch.library.register_autograd("recc::triton_backward", _no_second_derivative, lib=_LIBRARY)
+    LIBRARY.impl("triton_forward", _forward, _device)
+    LIBRARY.impl("triton_backward", _run_backward, _device)
+torch.library.register_fake("recc::triton_forward", _forward_fake, lib=LIBRARY)
+torch.library.register_fake("recc::triton_backward", _backward_fake, lib=LIBRARY)
+torch.library.register_autograd("recc::triton_forward", _backward, setup_context=_setup, lib=LIBRARY)
+torch.library.register_autograd("recc::triton_backward", no_second_derivative, lib=LIBRARY)
 
 forward_op: Any = torch.ops.recc.triton_forward.default
 backward_op: Any = torch.ops.recc.triton_backward.default

@@ -25,12 +25,12 @@ from recc.runtime.native import Native
 _PROGRAMS: dict[str, Native] = {}
 
 # The plain library interface: `torch.library.custom_op` would import torch's compiler on the first call.
-_LIBRARY: Any = torch.library.Library("recc", "DEF")  # type: ignore[no-untyped-call]  # torch has no types here
-_LIBRARY.define(
+LIBRARY: Any = torch.library.Library("recc", "DEF")  # type: ignore[no-untyped-call]  # torch has no types here
+LIBRARY.define(
     "forward(Tensor[] args, Tensor[] states, Tensor clock, str given, int[]? offsets, str key, str result, "
     "int steps, bool save) -> Tensor[]"
 )
-_LIBRARY.define(
+LIBRARY.define(
     "backward(Tensor[] args, Tensor[] states, Tensor clock, Tensor[] saved, Tensor[] d_results, str flowing, "
     "str given, int[]? offsets, str key, str result, int steps) -> Tensor[]"
 )
@@ -273,7 +273,8 @@ def refuse_tangents(tensors: Sequence[torch.Tensor]) -> None:
         raise Unsupported(Refusal(what, reason, "use torch.autograd.grad or backward()"))
 
 
-def _no_second_derivative(ctx: Any, *grads: Any) -> Any:
+def no_second_derivative(ctx: Any, *grads: Any) -> Any:
+    """Raises `Unsupported`: emitted backward kernels have no derivative."""
     what = "a second derivative through a compiled recurrence"
     raise Unsupported(
         Refusal(
@@ -282,14 +283,16 @@ def _no_second_derivative(ctx: Any, *grads: Any) -> Any:
     )
 
 
-_LIBRARY.impl("forward", _forward, "CPU")
-_LIBRARY.impl("backward", _run_backward, "CPU")
-torch.library.register_fake("recc::forward", _forward_fake, lib=_LIBRARY)
-torch.library.register_fake("recc::backward", _backward_fake, lib=_LIBRARY)
-torch.library.register_autograd("recc::forward", _backward, setup_context=_setup, lib=_LIBRARY)
-torch.library.register_autograd("recc::backward", _no_second_derivative, lib=_LIBRARY)
+LIBRARY.impl("forward", _forward, "CPU")
+LIBRARY.impl("backward", _run_backward, "CPU")
+torch.library.register_fake("recc::forward", _forward_fake, lib=LIBRARY)
+torch.library.register_fake("recc::backward", _backward_fake, lib=LIBRARY)
+torch.library.register_autograd("recc::forward", _backward, setup_context=_setup, lib=LIBRARY)
+torch.library.register_autograd("recc::backward", no_second_derivative, lib=LIBRARY)
 
 forward_op: Any = torch.ops.recc.forward.default
 backward_op: Any = torch.ops.recc.backward.default
 
-__all__ = ["backward_op", "differentiable", "forward_op", "refuse_tangents", "register"]
+__all__ = [
+    "LIBRARY", "backward_op", "differentiable", "forward_op", "no_second_derivative", "refuse_tangents", "register",
+]  # fmt: skip
