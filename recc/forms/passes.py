@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from recc.forms.block import Block, BlockDtype, Op
+from recc.forms.block import Block, BlockDtype
+from recc.forms.linear import bound_axes
 from recc.forms.vjp import vjp
 from recc.layout import LANE
 from recc.recurrence import Recurrence
@@ -149,25 +150,13 @@ def free_axes(form: Sequential) -> set[str]:
     found -= {a.size_of for a in form.rec.axes if a.name != a.size_of}
     for loop in form.passes:
         for op in (*loop.step.ops, *loop.prologue.ops):
-            found -= _bound(op)
+            found -= bound_axes(op)
         for port in (*loop.parameters, *loop.reads, *loop.writes):
             if port.role == "argument":
                 found -= set(port.axes[1:])
             elif port.role in ("carry", "kept", "output"):
                 found &= set(port.axes[:1])
     return found
-
-
-def _bound(op: Op) -> set[str]:
-    """The axes along which an operation does more than follow its own position."""
-    axes: set[str] = set()
-    for name in ("axis", "row", "col", "rows", "cols"):
-        if isinstance(value := getattr(op, name, None), str):
-            axes.add(value)
-    axes.update(getattr(op, "over", ()))
-    for pair in getattr(op, "names", ()):
-        axes.update(pair)
-    return axes
 
 
 __all__ = ["LANE", "Carry", "Parallel", "Pass", "Port", "Role", "Sequential", "free_axes"]
