@@ -16,6 +16,7 @@ from recc.errors import InternalError, ReccError, Refusal, SourceError, Unsuppor
 from recc.pipeline import compile
 
 if TYPE_CHECKING:
+    from recc import init as init
     from recc import zoo as zoo
     from recc.fuzz import fuzz as fuzz
     from recc.prove import prove as prove
@@ -24,13 +25,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "InternalError", "ReccError", "Refusal", "SourceError", "Unsupported", "UsageError", "__version__", "compile",
-    "fuzz", "prove", "zoo",
+    "fuzz", "init", "prove", "zoo",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """Loads `recc.fuzz`, `recc.prove` and `recc.zoo` on first use."""
-    if name in ("fuzz", "prove", "zoo"):
+    """Loads `recc.fuzz`, `recc.init`, `recc.prove` and `recc.zoo` on first use."""
+    if name in ("fuzz", "init", "prove", "zoo"):
         from importlib import import_module
 
         return import_module(f"recc.{name}")

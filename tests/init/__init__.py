@@ -1,0 +1,1 @@
+"""Initialisers and discretisations against their published definitions."""
