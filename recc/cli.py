@@ -84,6 +84,22 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _whole(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text} is no whole number from 0")
+    return int(text)
+
+
+def _amount(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number from 0")
+    return value
+
+
 def _check(command: argparse.ArgumentParser) -> None:
     def act(options: argparse.Namespace) -> None:
         from recc.commands.programs import check
@@ -180,11 +196,43 @@ def _fuzz(command: argparse.ArgumentParser) -> None:
 
         fuzz(options)
 
-    _file(command)
-    _compiled(command)
-    command.add_argument("--cases", type=_positive, default=50, help="how many (default: 50)")
-    command.add_argument("--seed", type=int, default=0, help="the same seed gives the same cases (default: 0)")
-    command.add_argument("--only", type=_positive, metavar="CASE", help="one case, to see a counter-example again")
+    _file(command, optional=True)
+    add = command.add_argument
+    add("--grammar", action="store_true", help="random programs out of the grammar, in place of FILE")
+    add("--replay", type=Path, metavar="PATH", help="run a counter-example again that --save wrote")
+    add("--cases", type=_positive, help="how many (default: 50, or as many as fit into --minutes)")
+    add("--minutes", type=_amount, help="begin no case after so many")
+    add("--seed", type=int, default=0, help="the same seed gives the same cases (default: 0)")
+    add("--from", dest="start", type=_whole, default=0, metavar="N", help="the number of the first case (default: 0)")
+    add("--only", type=_whole, metavar="CASE", help="one case, to see a counter-example again")
+    add(
+        "--backend",
+        action="append",
+        default=[],
+        help="numpy, blocks, c, torch, triton; repeatable (default: auto)",
+    )
+    add("--form", action="append", default=[], help="sequential, scan, chunked, …; repeatable (default: auto)")
+    add(
+        "--dtype",
+        action="append",
+        default=[],
+        help="float64, float32, float16, bfloat16; repeatable (default: all)",
+    )
+    add("--law", action="append", default=[], help="a law to check; repeatable (default: all that apply)")
+    add("--keep-going", action="store_true", help="collect counter-examples, each kind once, and go on")
+    add(
+        "--shrink",
+        type=_amount,
+        default=60.0,
+        metavar="SECONDS",
+        help="to make a case small; 0: leave it (default: 60)",
+    )
+    add("--save", type=Path, metavar="DIR", help="write counter-examples here: program, script, arrays, facts")
+    add("--junit", type=Path, metavar="XML", help="write the results for continuous integration")
+    add("--log", type=Path, metavar="JSONL", help="append a line about this run, for long runs made in slices")
+    add("--jobs", type=_whole, default=0, metavar="N", help="processes; a crash in one is a finding (default: 0, none)")
+    add("--limit", type=_amount, metavar="SECONDS", help="a longer case is a finding (default: 120; interpreted: 2400)")
+    command.epilog = "exit status: 0 nothing found, 1 a counter-example, 2 a mistake in the program or the options"
     command.set_defaults(command=act)
 
 

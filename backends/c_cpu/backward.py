@@ -78,8 +78,8 @@ class BackwardPass(PassWriter):
         emit = self.kernel.emit
         for carry in self.loop.carries:
             for part in range(2 if carry.complex else 1):
-                suffix = ("_re", "_im")[part] if carry.complex else ""
-                local = self.kernel.local(f"{self.prefix}d_{carry.name}{suffix} carried", self.spec.count(carry.axes))
+                name = f"{self.prefix}d_{carry.label(part)} carried"
+                local = self.kernel.local(name, self.spec.count(carry.axes))
                 self.carry_memory[(carry.name, part)] = local
                 emit(f"memset({local}, 0, {self.spec.count(carry.axes)} * sizeof(real));")
             if carry.slot:

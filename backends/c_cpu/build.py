@@ -2,8 +2,8 @@
 
 A kernel's file is named after a hash of everything that it depends on: its text, the header, the flags,
 the compiler and the processor. `RECC_CACHE` is the folder (default `~/.cache/recc`; if that cannot be written,
-a passing folder, with a warning); `RECC_CC` is the compiler; `RECC_OVERRIDE=DIR` loads `DIR/<name>.c`, a
-hand-edited copy, in place of the emitted text.
+a passing folder, with a warning); `RECC_CC` is the compiler, whose options come after recc's own;
+`RECC_OVERRIDE=DIR` loads `DIR/<name>.c`, a hand-edited copy, in place of the emitted text.
 """
 
 from __future__ import annotations
@@ -59,6 +59,12 @@ class Compiler:
 
     command: tuple[str, ...]
     version: str
+
+    @property
+    def options(self) -> list[str]:
+        """The options that the command ends in, which have the last word: `gcc -O1` is quicker to build with."""
+        count = next((k for k, word in enumerate(reversed(self.command)) if not word.startswith("-")), 0)
+        return list(self.command[len(self.command) - count :])
 
     @property
     def flags(self) -> list[str]:
@@ -193,7 +199,7 @@ def _compile(compiler: Compiler, source: str, text: Path, library: Path, edited:
 def _cc(compiler: Compiler, work: Path, source: str, text: str, library: str) -> str | None:
     """Compiles in a folder. Gives what the compiler said if there is no library afterwards."""
     (work / text).write_text(source)
-    command = [*compiler.command, *compiler.flags, text, "-o", library, "-lm"]
+    command = [*compiler.command, *compiler.flags, *compiler.options, text, "-o", library, "-lm"]
     try:
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, errors="replace", check=False)
     except OSError as problem:

@@ -80,10 +80,9 @@ class PassWriter:
     def part(self, name: str) -> tuple[str, int]:
         """The carry and the part (0 real, 1 imaginary) that a Block output stands for."""
         for carry in self.loop.carries:
-            if not carry.complex and name == carry.name:
-                return carry.name, 0
-            if carry.complex and name in (f"{carry.name}_re", f"{carry.name}_im"):
-                return carry.name, int(name.endswith("_im"))
+            for part in range(1 + carry.complex):
+                if name == carry.label(part):
+                    return carry.name, part
         raise AssertionError(name)
 
     def carried(self, port: Port) -> Memory:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf, isinf, isnan
+from math import isfinite
+
+from recc.backends.literals import real_text
 
 #: Templates over the arguments; `{0}` is the first.
 TEMPLATES: Mapping[str, str] = {
@@ -43,11 +45,9 @@ def literal(value: float, dtype: str) -> str:
     """A number as a C literal of the Block dtype."""
     if dtype != "real":
         return f"INT64_C({int(value)})"
-    if isnan(value):
-        return "RECC_NAN"
-    if isinf(value):
-        return "RECC_INF" if value == inf else "(-RECC_INF)"
-    text = repr(value)
+    text = real_text(value, "RECC_NAN", "RECC_INF", "(-RECC_INF)")
+    if not isfinite(value):
+        return text
     return f"(real){text}" if value >= 0 else f"((real){text})"
 
 

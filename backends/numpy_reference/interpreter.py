@@ -7,7 +7,7 @@ slow and needs much memory, and leaves nothing to get wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
@@ -41,6 +41,9 @@ _EXACT = frozenset({"sum", "prod", "max", "min"})  # reductions that keep intege
 
 At = tuple[int, ...]
 
+#: What is done to the value of a function, and to the terms of a reduction before they are reduced.
+Rounding = Callable[[Expr, Array], Array]
+
 
 def run(
     rec: Recurrence,
@@ -51,6 +54,7 @@ def run(
     clock: int | Array = 0,
     length: Lengths = None,
     dtype: Any = np.float64,
+    rounding: Rounding | None = None,
 ) -> Result:
     """Run a recurrence one step after another.
 
@@ -58,7 +62,9 @@ def run(
     broadcast (NumPy's rule, aligned at the right). `initial` has states `[B, *batch, *axes]` by slot
     name; slots that are missing start with the initial value of the program. `clock` is the number of
     steps run before. `sizes` and `length` give sizes that no argument tells. `dtype` is `float64` or
-    `longdouble`.
+    `longdouble`. `rounding` stands for rounding that is coarser than that of `dtype`: it is given every
+    value that a function, a reduction or a matrix function makes, with the terms of a reduction and the operands of
+    a matrix function before, as `[B, *batch, *axes]` where B and batch axes may be 1, and its result is taken instead.
 
     Returns outputs `[B, *scan, *batch, *axes]`, final states and the clock. Raises `UsageError` for
     names and shapes that do not fit; domains are not checked.
@@ -66,7 +72,7 @@ def run(
     real = np.dtype(dtype)
     layout, given, handed = arrange(rec, arguments, initial or {}, sizes or {}, length, real)
     with np.errstate(all="ignore"):
-        machine = _Machine(rec, layout, given, handed, np.asarray(clock, np.int64))
+        machine = _Machine(rec, layout, given, handed, np.asarray(clock, np.int64), rounding)
         for stage in rec.stages:
             machine.run_stage(stage)
         outputs = {s.name: machine.output(s) for s in rec.outputs}
@@ -79,9 +85,16 @@ class _Machine:
     """One run: the values of all names, and the evaluation of expressions at one step."""
 
     def __init__(
-        self, rec: Recurrence, layout: Layout, given: dict[str, Array], handed: dict[str, Array], clock: Array
+        self,
+        rec: Recurrence,
+        layout: Layout,
+        given: dict[str, Array],
+        handed: dict[str, Array],
+        clock: Array,
+        rounding: Rounding | None,
     ):
         self.rec = rec
+        self.rounded = rounding or (lambda expr, value: value)
         self.layout = layout
         self.lead = len(layout.batch)
         self.values = dict(given)
@@ -173,7 +186,7 @@ class _Machine:
             value = np.full((1,) * self.lead, expr.value)
         else:
             raise TypeError(f"no rule to evaluate {type(expr).__name__}")
-        return value.astype(self.layout.dtype(expr.dtype), copy=False)
+        return self.rounded(expr, value.astype(self.layout.dtype(expr.dtype), copy=False))
 
     def _read(self, expr: Read, at: At) -> Array:
         symbol = self.rec.table[expr.name]
@@ -206,6 +219,7 @@ class _Machine:
             value = value.astype(self.layout.real)
         elif value.dtype.kind == "b":
             value = value.astype(np.int64)
+        value = self.rounded(expr, value)
         return REDUCE[expr.fn](value, tuple(self.lead + axes.index(a) for a in expr.over))
 
     def _matrix(self, expr: Matrix, at: At) -> Array:
@@ -214,7 +228,7 @@ class _Machine:
         shaped = []
         for arg, last in zip(expr.args, ((expr.rows, expr.cols), (expr.rows,)), strict=False):
             value = self.value(arg, at).astype(work, copy=False)
-            shaped.append(_arrange(value, arg.axes, batch + last, self.lead))
+            shaped.append(self.rounded(expr, _arrange(value, arg.axes, batch + last, self.lead)))
         if expr.fn == "solve":
             return _arrange(solve(shaped[0], shaped[1][..., None])[..., 0], (*batch, expr.rows), expr.axes, self.lead)
         result = inverse(shaped[0]) if expr.fn == "inv" else exponential(shaped[0])

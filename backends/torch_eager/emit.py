@@ -92,6 +92,8 @@ def _map(w: Writer, op: Map) -> None:
         text = at(a, axes) if number is None else a.code  # a number broadcasts as it stands
         if op.out.dtype == "real" and a.dtype != "real" and i >= condition and op.fn != "real":
             text = literal(a.number, "real") if a.number is not None else f"{text}.to(env.dtype)"
+        elif op.out.dtype == "int" and a.dtype == "bool" and i >= condition:  # torch does not count with truth values
+            text = literal(a.number, "int") if a.number is not None else f"{text}.to(torch.int64)"
         texts.append(text)
     w.define(op.out, call(op.fn, texts, [a.number for a in args]), axes)
 

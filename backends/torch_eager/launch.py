@@ -81,7 +81,7 @@ class Run:
             if carry.slot and key in self.initial:
                 value = order(self.initial[key], len(self.lead), carry.axes, axes)
             else:
-                value = fixed[f"init {label(port)}"]
+                value = fixed[f"init {port.label}"]
             found[key] = full(value, self.lead)
         return found
 
@@ -271,11 +271,6 @@ class _Stretch:
         return found if len(found) == self._count else found * self._count
 
 
-def label(port: Port) -> str:
-    """The name of a part of a carry after `init`."""
-    return f"{port.name}_{('re', 'im')[port.part]}" if port.complex else port.name
-
-
 def carry_of(loop: Pass, port: Port) -> Carry:
     """The carry that a port reads."""
     return next(c for c in loop.carries if c.name == port.name)
@@ -294,4 +289,4 @@ def order(value: Tensor, before: int, have: Sequence[str], want: Sequence[str]) 
     return value.permute(*range(before), *(before + tuple(have).index(a) for a in want))
 
 
-__all__ = ["Part", "Run", "full", "label", "order", "run_line"]
+__all__ = ["Part", "Run", "full", "order", "run_line"]

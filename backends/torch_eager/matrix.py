@@ -61,7 +61,7 @@ def inv(a: Tensor) -> Tensor:
 
 def expm(a: Tensor) -> Tensor:
     """The matrix exponential."""
-    return torch.matrix_exp(a)
+    return torch.matrix_exp(a.contiguous())  # torch 2.13 fails on some strides of a batch
 
 
 def expm_vjp(a: Tensor, g: Tensor) -> Tensor:

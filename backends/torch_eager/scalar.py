@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf, isinf, isnan
 
+from recc.backends.literals import python_text
 from recc.forms.block import BlockDtype
 
 #: Templates over the arguments. Those of operators take a Python number as either argument.
@@ -24,15 +24,7 @@ FUNCTIONS: Mapping[str, str] = {
 
 def literal(value: float, dtype: BlockDtype) -> str:
     """A number as Python text."""
-    if dtype == "bool":
-        return str(bool(value))
-    if dtype == "int":
-        return str(int(value))
-    if isnan(value):
-        return "torch.nan"
-    if isinf(value):
-        return "torch.inf" if value == inf else "-torch.inf"
-    return repr(float(value))
+    return python_text(value, dtype, "torch.nan", "torch.inf", "-torch.inf")
 
 
 def numbers_allowed(fn: str, known: list[float | None]) -> list[bool]:

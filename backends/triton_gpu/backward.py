@@ -8,9 +8,9 @@ from recc.backends.triton_gpu.emit import emit_ops
 from recc.backends.triton_gpu.forward import Forward
 from recc.backends.triton_gpu.kernel import carry_axes
 from recc.backends.triton_gpu.memory import Place
-from recc.backends.triton_gpu.spec import all_carries, carry_values, label, parts_of
+from recc.backends.triton_gpu.spec import all_carries, carry_values, parts_of
 from recc.backends.triton_gpu.writer import Held, Writer
-from recc.forms.block import Value
+from recc.forms.block import Block, Value
 from recc.forms.passes import Carry, Port
 from recc.recurrence import Kind
 
@@ -31,20 +31,30 @@ class Backward(Forward):
         self._first_of_stretch()
         self._kept_place()
         self.totals = self._totals(fixed)
-        if self.spec.segment == 1 or not self.loop.carries:
-            self.line("for back in range(0, stop - start):")
-            self.names.taken |= {"back"}
-            self.body.depth += 1
-            self.line("here = stop - 1 - back")
-            self.time("here")
-            self._kept_carries("here")
-            self._step(fixed)
-            self.body.depth -= 1
-        else:
-            self._segments(fixed)
+        self._steps(fixed)
+        self.among("there")
         self._first_adjoints()
         self._parameters()
         return self.text()
+
+    @property
+    def remade(self) -> bool:
+        """Whether carries between those that are kept are made again."""
+        return self.spec.segment > 1 and bool(self.loop.carries)
+
+    def _steps(self, fixed: dict[str, Held]) -> None:
+        """The loop over steps or chunks, last first."""
+        if self.remade:
+            self._segments(fixed)
+            return
+        self.line("for back in range(0, stop - start):")
+        self.names.taken |= {"back"}
+        self.body.depth += 1
+        self.line("here = stop - 1 - back")
+        self.time("here")
+        self._kept_carries("here")
+        self._step(fixed)
+        self.body.depth -= 1
 
     def _pointers(self) -> None:
         super()._pointers()
@@ -99,18 +109,16 @@ class Backward(Forward):
         for carry, part in all_carries(self.loop):
             axes = carry_axes(self.loop, carry, part)
             w = self.writer(self.loop.step)
-            name = self.names(f"d_{label(carry.name, carry.complex, part)}")
+            name = self.names(f"d_{carry.label(part)}")
             self.line(f"{name} = {self.zeros(w, axes)}")
             self.d_carries[carry.name, part] = name
             if not carry.slot:
                 continue
             key, hint, host = ("d last", carry.name), f"d_{carry.name}_last", f'd_final.get("{carry.name}")'
             place = self.item_place(key, hint, host, f"*{self.spec.compute}?", carry.axes, parts_of(carry))
-            self.line(f"if {self.known['d last', carry.name]} is not None:")
-            self.body.depth += 1
-            loaded = self.load(w, Value(name, axes), place, carry.axes, part, "", self.alone(carry.axes))
-            self.line(f"{name} = {loaded.code}")
-            self.body.depth -= 1
+            with self.given(self.known["d last", carry.name]):
+                loaded = self.load(w, Value(name, axes), place, carry.axes, part, "", self.alone(carry.axes))
+                self.line(f"{name} = {loaded.code}")
 
     def _handed(self) -> dict[tuple[str, int], str]:
         return self.d_carries
@@ -140,38 +148,45 @@ class Backward(Forward):
 
     def _load_carry(self, carry: Carry, part: int, place: Place) -> Held:
         axes = carry_axes(self.loop, carry, part)
-        value = Value(f"{label(carry.name, carry.complex, part)}_prev", axes)
+        value = Value(f"{carry.label(part)}_prev", axes)
         return self.load(self.writer(self.loop.step), value, place, carry.axes, part)
 
     def _segments(self, fixed: dict[str, Held]) -> None:
         """Segment by segment, last first: forward onto the tape, then backward along it."""
         line, segment = self.line, self.spec.segment
         self.names.taken |= {"back", "segment", "segments", "first", "last", "again"}
-        line(f"segments = (count + {segment - 1}) // {segment}")
+        here, before = ("stop - start", f"start // {segment} + ") if self.stretched else ("count", "")
+        line(f"segments = ({here} + {segment - 1}) // {segment}")
         line("for back in range(0, segments):")
         self.body.depth += 1
-        line("segment = segments - 1 - back")
+        line(f"segment = {before}segments - 1 - back")
         line(f"first = segment * {segment}")
-        line(f"last = tl.minimum(first + {segment}, count)")
+        line(f"last = tl.minimum(first + {segment}, {'stop' if self.stretched else 'count'})")
+        if self.uneven:
+            line("begun = there & (first < length)")
+            self.among("begun")
         for carry, part in all_carries(self.loop):
             held = self._load_carry(carry, part, self.saved_place(carry, "segment"))
-            name = self.names(label(carry.name, carry.complex, part))
+            name = self.names(carry.label(part))
             line(f"{name} = {held.code}")
             self.carries[carry.name, part] = name
+        live = self.loop.step.live([p.value for p in self.loop.writes if p.role == "carry"])
+        ahead = self._for_loop(fixed, live)
         line("for here in range(first, last):")
         self.body.depth += 1
         self.time("here")
         for carry, part in all_carries(self.loop):
             held = Held(self.carries[carry.name, part], carry_axes(self.loop, carry, part), "real")
             self.store(self.writer(self.loop.step), held, self.tape_place(carry), carry.axes, part)
-        live = self.loop.step.live([p.value for p in self.loop.writes if p.role == "carry"])
         w = self.writer(live)
-        self.read(w, fixed)
+        self.read(w, ahead)
         emit_ops(w)
+        self._recomputed(w)
         self.hand_over(w)
         self.body.depth -= 1
         line("# Other threads of this program read what was written.")
         line("tl.debug_barrier()")
+        fixed = self._for_loop(fixed, self.loop.step_vjp)
         line("for again in range(0, last - first):")
         self.body.depth += 1
         line("here = last - 1 - again")
@@ -183,14 +198,25 @@ class Backward(Forward):
         line("tl.debug_barrier()")
         self.body.depth -= 1
 
+    def _for_loop(self, fixed: dict[str, Held], block: Block) -> dict[str, Held]:
+        """What does not vary with time, for a loop around a Block in a segment."""
+        return fixed
+
+    def _recomputed(self, w: Writer) -> None:
+        """What else is kept of a step that is made again: nothing."""
+
     def tape_place(self, carry: Carry) -> Place:
         """Where the carry before a step of the segment lies on the tape."""
         reals = parts_of(carry)
         own = self.own(carry.axes, reals)
         host, kind = f'tape["{self.number + 1} {carry.name}"]', f"*{self.spec.compute}"
         pointer = self.argument(("tape", carry.name), f"{carry.name}_tape", host, kind)
-        place = f"{pointer} + ({self.own_row(carry.axes)} * {self.spec.segment} + here - first) * {own}"
+        place = f"{pointer} + ({self.tape_row(carry.axes)} * {self.spec.segment} + here - first) * {own}"
         return Place(place, "", carry.axes, reals)
+
+    def tape_row(self, axes: tuple[str, ...]) -> str:
+        """The row of the tape of a program."""
+        return self.of_stretch(self.own_row(axes))
 
     # One step or chunk, backward.
 
@@ -214,11 +240,9 @@ class Backward(Forward):
         place = self.cotangent_place(port)
         name = self.names(v.name)
         self.line(f"{name} = {self.zeros(w, v.axes)}")
-        self.line(f"if {self.known['d out', port.name]} is not None:")
-        self.body.depth += 1
-        loaded = self.load(w, v, place, port.axes, port.part, "at", self.alone(self.own_axes(port)))
-        self.line(f"{name} = {loaded.code}")
-        self.body.depth -= 1
+        with self.given(self.known["d out", port.name]):
+            loaded = self.load(w, v, place, port.axes, port.part, "at", self.alone(self.own_axes(port)))
+            self.line(f"{name} = {loaded.code}")
         return Held(name, w.sort(v.axes), "real", None, frozenset(a for a in v.axes if w.ragged(a)))
 
     def _store_gradients(self, w: Writer) -> None:
@@ -249,7 +273,8 @@ class Backward(Forward):
             key = (carry.name, part)
             v = w.block.output.get(f"d {before[key]}") if key in before else None
             axes = carry_axes(self.loop, carry, part)
-            made.append((self.d_carries[key], self.zeros(w, axes) if v is None else self.filled(w, w.get(v), axes)))
+            code = self.zeros(w, axes) if v is None else self.filled(w, w.get(v), axes)
+            made.append((self.d_carries[key], self.going_on(w, self.d_carries[key], code, axes)))
         self.renew(made)
 
     def again(self, port: Port) -> bool:
@@ -276,19 +301,14 @@ class Backward(Forward):
                 ("d first", carry.name), f"d_{carry.name}_first", host, kind, carry.axes, parts_of(carry),
                 summed=True,
             )  # fmt: skip
-            self.line(f"if {self.known['d first', carry.name]} is not None:")
-            self.body.depth += 1
-            for part in range(parts_of(carry)):
-                axes = carry_axes(self.loop, carry, part)
-                name = self.d_carries[carry.name, part]
-                w = self.writer(self.loop.step)
-                if self.stretched:
-                    self.line("if start == 0:")
-                self.body.depth += self.stretched
-                self.store(w, Held(name, axes, "real"), place, carry.axes, part)
-                self.body.depth -= self.stretched
-                self.line(f"{name} = {self.zeros(w, axes)}")
-            self.body.depth -= 1
+            with self.given(self.known["d first", carry.name]):
+                for part in range(parts_of(carry)):
+                    axes = carry_axes(self.loop, carry, part)
+                    name = self.d_carries[carry.name, part]
+                    w = self.writer(self.loop.step)
+                    with self.if_stretched("start == 0"):
+                        self.store(w, Held(name, axes, "real"), place, carry.axes, part)
+                    self.line(f"{name} = {self.zeros(w, axes)}")
         if self.stretched:
             for name in self.d_carries.values():
                 self.line(f"{name} = tl.where(start == 0, {name}, 0.0)")
@@ -335,7 +355,7 @@ class Backward(Forward):
 
     def _init_name(self, key: tuple[str, int]) -> str:
         carry = next(c for c in self.loop.carries if c.name == key[0])
-        return f"init {label(carry.name, carry.complex, key[1])}"
+        return f"init {carry.label(key[1])}"
 
 
 __all__ = ["Backward"]

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
-from recc.backends.triton_gpu.spec import THIN
+from recc.backends.triton_gpu.spec import THIN, Products
 from recc.backends.triton_gpu.writer import Held, Writer, at
 from recc.forms.block import Contract
+from recc.forms.passes import LANE
 
 
 def contract(w: Writer, op: Contract) -> None:
@@ -111,7 +112,9 @@ def _pair(w: Writer, one: Held, other: Held, over: Sequence[str], hint: str) -> 
     if over and not shared and rows and columns and min(sides) >= THIN and w.spec.compute == "float32":
         left = _flat(w, one, rows, inner)
         right = _flat(w, other, inner, columns)
-        code = f"tl.dot({', '.join(_rounded(w, c) for c in (left, right))}{_precision(w)})"
+        # Of what is carried, errors add up from step to step.
+        products = _finer(w) if w.spec.lanes and LANE not in over else w.spec.products
+        code = f"tl.dot({', '.join(_rounded(c, products) for c in (left, right))}{_precision(products)})"
         if len(rows) + len(columns) > 2:
             code = f"tl.reshape({code}, {list(w.shape((*rows, *columns)))})"
         return w.new(hint, code, (*rows, *columns), "real", clean)
@@ -132,12 +135,17 @@ def _flat(w: Writer, held: Held, rows: tuple[str, ...], columns: tuple[str, ...]
     return f"tl.reshape({code}, {sides})"
 
 
-def _rounded(w: Writer, code: str) -> str:
-    return f"{code}.to(tl.bfloat16)" if w.spec.products == "bfloat16" else code
+def _finer(w: Writer) -> Products:
+    """How factors are rounded where bfloat16 would be too coarse."""
+    return "tf32" if w.spec.products == "bfloat16" else w.spec.products
 
 
-def _precision(w: Writer) -> str:
-    return "" if w.spec.products == "bfloat16" else f', input_precision="{w.spec.products}"'
+def _rounded(code: str, products: Products) -> str:
+    return f"{code}.to(tl.bfloat16)" if products == "bfloat16" else code
+
+
+def _precision(products: Products) -> str:
+    return "" if products == "bfloat16" else f', input_precision="{products}"'
 
 
 __all__ = ["contract"]

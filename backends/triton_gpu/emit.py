@@ -56,6 +56,8 @@ def emit_ops(w: Writer) -> None:
     born: dict[str, int] = {}
     products = 0
     for op in order:
+        if op.out.name in w.pending:
+            continue
         for v in op.operands:
             if v.name in again:
                 _freshen(w, v.name, makers, born, products)

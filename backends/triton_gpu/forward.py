@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 
 from recc.backends.triton_gpu.emit import emit_ops
 from recc.backends.triton_gpu.kernel import Kernel, carry_axes
 from recc.backends.triton_gpu.memory import Place
-from recc.backends.triton_gpu.spec import all_carries, carry_values, label, parts_of
+from recc.backends.triton_gpu.spec import all_carries, carry_values, parts_of
 from recc.backends.triton_gpu.writer import Held, Writer
 from recc.forms.block import Value
 from recc.forms.passes import Carry, Port
@@ -34,6 +35,7 @@ class Forward(Kernel):
         emit_ops(w)
         self.hand_over(w)
         self.body.depth -= 1
+        self.among("there")
         self._last()
         return self.text()
 
@@ -94,19 +96,16 @@ class Forward(Kernel):
         for carry, part in all_carries(self.loop):
             axes = carry_axes(self.loop, carry, part)
             w = self._prologue
-            value = Value(label(carry.name, carry.complex, part), axes)
+            value = Value(carry.label(part), axes)
             held = fixed[f"init {value.name}"]
             name = self.names(value.name)
             self.line(f"{name} = {self.filled(w, held, axes)}")
             self.carries[carry.name, part] = name
             if carry.slot:
                 place = self.state_place(carry, "first")
-                pointer = self.known["first", carry.name]
-                self.line(f"if {pointer} is not None:")
-                self.body.depth += 1
-                loaded = self.load(w, value, place, carry.axes, part)
-                self.line(f"{name} = {loaded.code}")
-                self.body.depth -= 1
+                with self.given(self.known["first", carry.name]):
+                    loaded = self.load(w, value, place, carry.axes, part)
+                    self.line(f"{name} = {loaded.code}")
 
     def _first_of_stretch(self) -> None:
         """What is handed to a stretch where it begins, if time is split."""
@@ -115,11 +114,9 @@ class Forward(Kernel):
         for carry, part in all_carries(self.loop):
             place = self.start_place(carry, part, "stretch")
             name, axes = self._handed()[carry.name, part], carry_axes(self.loop, carry, part)
-            self.line(f"if {self.known['start', label(carry.name, carry.complex, part)]} is not None:")
-            self.body.depth += 1
-            loaded = self.load(self.writer(self.loop.step), Value(name, axes), place, carry.axes, 0)
-            self.line(f"{name} = {loaded.code}")
-            self.body.depth -= 1
+            with self.given(self.known["start", carry.label(part)]):
+                loaded = self.load(self.writer(self.loop.step), Value(name, axes), place, carry.axes, 0)
+                self.line(f"{name} = {loaded.code}")
 
     def _handed(self) -> dict[tuple[str, int], str]:
         """The variables that are handed from step to step, in the order in which the kernel runs."""
@@ -157,14 +154,9 @@ class Forward(Kernel):
                 continue
             place = self.state_place(carry, "last")
             axes = carry_axes(self.loop, carry, part)
-            self.line(f"if {self.known['last', carry.name]} is not None:")
-            self.body.depth += 1
             held = Held(self.carries[carry.name, part], axes, "real")
-            if self.stretched:
-                self.line("if stop == count:")
-            self.body.depth += self.stretched
-            self.store(self._prologue_like(), held, place, carry.axes, part, "", self.alone(carry.axes))
-            self.body.depth -= 1 + self.stretched
+            with self.given(self.known["last", carry.name]), self.if_stretched("stop == count"):
+                self.store(self._prologue_like(), held, place, carry.axes, part, "", self.alone(carry.axes))
 
     def _prologue_like(self) -> Writer:
         return self.writer(self.loop.step)
@@ -200,28 +192,14 @@ class Forward(Kernel):
         return Place(pointer, "", carry.axes, parts_of(carry))
 
     def _keep(self) -> None:
+        segment, w = self.spec.segment, self._prologue_like()
         for carry in self.loop.carries:
-            test = f"{self.saved(carry)} is not None"
-            self.line(f"if {test}:")
-            self.body.depth += 1
-            which = "here"
-            if self.spec.segment > 1:
-                self.line(f"if here % {self.spec.segment} == 0:")
-                self.body.depth += 1
-                which = f"here // {self.spec.segment}"
-            for part in range(parts_of(carry)):
-                axes = carry_axes(self.loop, carry, part)
-                held = Held(self.carries[carry.name, part], axes, "real")
-                self.store(
-                    self._prologue_like(),
-                    held,
-                    self.saved_place(carry, which),
-                    carry.axes,
-                    part,
-                    "",
-                    self.alone(carry.axes),
-                )
-            self.body.depth -= 2 if self.spec.segment > 1 else 1
+            due = self.body.under(f"if here % {segment} == 0:") if segment > 1 else nullcontext()
+            with self.given(self.saved(carry)), due:
+                place = self.saved_place(carry, f"here // {segment}" if segment > 1 else "here")
+                for part in range(parts_of(carry)):
+                    held = Held(self.carries[carry.name, part], carry_axes(self.loop, carry, part), "real")
+                    self.store(w, held, place, carry.axes, part, "", self.alone(carry.axes))
 
     # One step or chunk.
 
@@ -277,7 +255,7 @@ class Forward(Kernel):
             key = (port.name, port.part)
             v = w.block.output[port.value]
             code = self.filled(w, w.get(v), v.axes)
-            made.append((self.carries[key], code))
+            made.append((self.carries[key], self.going_on(w, self.carries[key], code, v.axes)))
         self.renew(made)
 
 

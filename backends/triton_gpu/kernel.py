@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from recc.backends.triton_gpu.emit import emit_ops
 from recc.backends.triton_gpu.memory import Memory
-from recc.backends.triton_gpu.writer import Held, Writer, tile_order
+from recc.backends.triton_gpu.writer import Held, Writer, at, tile_order
 from recc.forms.block import Block
 from recc.forms.passes import LANE, Carry, Pass
 
@@ -14,14 +14,20 @@ from recc.forms.passes import LANE, Carry, Pass
 class Kernel(Memory):
     """One kernel of one pass, on its way into text."""
 
+    #: Whether parameters are loaded although they were before, to be held no longer than where they are needed.
+    afresh = False
+
     # A program's place.
 
     def begin(self, split: bool = True) -> None:
         """Which item, which sequence, which part of the axes, and unless `split` is off which stretch of time."""
         line, spec = self.line, self.spec
         heads = self.number_of("heads", "heads")
-        line("item = tl.program_id(0).to(tl.int64)")
-        line(f"sequence, head = item // {heads}, item % {heads}")
+        if spec.lanes:
+            self._lanes(heads)
+        else:
+            line("item = tl.program_id(0).to(tl.int64)")
+            line(f"sequence, head = item // {heads}, item % {heads}")
         self.names.taken |= {"item", "sequence", "head", "begin", "length", "row", "at", "here", "count", "live"}
         self.names.taken |= {"start", "stop", "stretch"}
         if spec.batch > 1:
@@ -36,8 +42,9 @@ class Kernel(Memory):
         steps = self.number_of("steps", "steps")
         if spec.packed:
             offsets = self.argument(("offsets",), "offsets", "offsets", "*int64")
-            line(f"row, begin = 0, tl.load({offsets} + sequence).to(tl.int64)")
-            line(f"length = tl.load({offsets} + sequence + 1).to(tl.int64) - begin")
+            mask = ", mask=there, other=0" * spec.lanes
+            line(f"row, begin = 0, tl.load({offsets} + sequence{mask}).to(tl.int64)")
+            line(f"length = tl.load({offsets} + sequence + 1{mask}).to(tl.int64) - begin")
         else:
             line(f"row, begin, length = sequence, 0, tl.cast({steps}, tl.int64)")
         if spec.cut:
@@ -51,7 +58,7 @@ class Kernel(Memory):
                 else:
                     line(f"{name}, part = part % {spec.parts(a)}, part // {spec.parts(a)}")
         used = self._axes()
-        for root in [r for r in (LANE, *(a.name for a in spec.form.rec.axes)) if r in used]:
+        for root in [a.name for a in spec.form.rec.axes if a.name in used]:
             width = spec.width(root)
             name = self.names(root)
             start = f"{self.parts[root]} * {width} + " if root in spec.cut else ""
@@ -64,11 +71,51 @@ class Kernel(Memory):
             self.body.ends[spec.scan] = "live"
             line(f"count = (length + {spec.chunk - 1}) // {spec.chunk}")
         else:
-            line("count = length")
+            line("count = tl.max(length, 0)" if self.uneven else "count = length")
         if self.stretched:
             self.stretch(split)
         elif split:
             line("start, stop = 0, count")
+
+    def _lanes(self, heads: str) -> None:
+        """Which sequences a program makes, one in each lane, and which lanes have one: `there`."""
+        self.names.taken |= {"program", "lane", "there", "begun"}
+        self.line("program = tl.program_id(0).to(tl.int64)")
+        self.line(f"lane = tl.arange(0, {self.spec.width(LANE)})")
+        self.line(f"sequence, head = program // {heads} * {self.spec.width(LANE)} + lane, program % {heads}")
+        self.line(f"there = sequence < {self.number_of('sequences', 'sequences')}")
+        self.line(f"item = sequence * {heads} + head")
+        self.body.places[LANE] = "lane"
+        self.among("there")
+
+    def among(self, test: str) -> None:
+        """From here on the lanes that count are those of a condition."""
+        if self.spec.lanes:
+            self.body.tests[LANE] = test
+            self.body.ends[LANE] = f"tl.sum({test}.to(tl.int32), 0)"
+
+    @property
+    def uneven(self) -> bool:
+        """Whether some lanes of a program may have more steps than others."""
+        return self.spec.lanes and self.spec.packed
+
+    def going_on(self, w: Writer, name: str, code: str, axes: tuple[str, ...]) -> str:
+        """What is carried to the next step, which is what it was where a lane's sequence has ended."""
+        if not self.uneven:
+            return code
+        made = self.names(f"{name}_next")
+        self.line(f"{made} = tl.where({at(Held('live', (LANE,), 'bool'), w.sort(axes))}, {code}, {name})")
+        return made
+
+    @property
+    def sharing(self) -> int:
+        """How many programs share an item where the pass is run."""
+        return self.spec.cut_parts
+
+    @property
+    def units(self) -> str:
+        """The chunks, or the segments, that stretches are made of: there are carries kept before each."""
+        return "count" if self.spec.segment == 1 else "units"
 
     def stretch(self, split: bool) -> None:
         """How many chunks a stretch of time has, and unless `split` is off which of them this program's has.
@@ -76,18 +123,22 @@ class Kernel(Memory):
         Few programs with many chunks to go through share them. Only the sequence itself decides, so that it has the
         same bits in any batch, and packed or not.
         """
-        line, parts = self.line, self.spec.cut_parts
-        programs = self.number_of("programs", f"heads * {parts}")
+        line, segment, units = self.line, self.spec.segment, self.units
+        programs = self.number_of("programs", f"heads * {self.sharing}")
         least, most = self.number_of("least", "LEAST"), self.number_of("filling", "PROGRAMS")
         self.names.taken |= {"per", "whole"}
-        line(f"whole = (count < 2 * {least}) | (2 * {programs} > {most})")
-        line(f"per = tl.maximum((count * {programs} + {most} - 1) // {most}, {least})")
-        line("per = tl.where(whole, tl.maximum(count, 1), per)")
+        if segment > 1:
+            self.names.taken.add("units")
+            line(f"units = (count + {segment - 1}) // {segment}")
+        line(f"whole = ({units} < 2 * {least}) | (2 * {programs} > {most})")
+        line(f"per = tl.maximum(({units} * {programs} + {most} - 1) // {most}, {least})")
+        line(f"per = tl.where(whole, tl.maximum({units}, 1), per)")
         if not split:
             return
+        many = f" * {segment}" if segment > 1 else ""
         line("stretch = tl.program_id(2).to(tl.int64)")
-        line("start = stretch * per")
-        line("stop = tl.minimum(start + per, count)")
+        line(f"start = stretch * per{many}")
+        line(f"stop = tl.minimum(start + per{many}, count)")
         line("if (stretch > 0) & (start >= count):")
         line("    return")
 
@@ -107,6 +158,9 @@ class Kernel(Memory):
             self.line(f"at = {here}" if way == 1 else f"at = length - 1 - ({here})")
         else:
             self.line(f"at = {which}" if way == 1 else f"at = length - 1 - {which}")
+        if self.uneven:
+            self.line(f"live = there & ({which} < length)")
+            self.among("live")
 
     # Blocks.
 
@@ -135,7 +189,7 @@ class Kernel(Memory):
             if port.value in w.block.input:
                 place = self.input_place(self.spec.form.rec.table[port.name])
                 v = w.block.input[port.value]
-                w.put(v.name, self.load(w, v, place, port.axes, port.part))
+                w.put(v.name, self.load(w, v, place, port.axes, port.part, again=self.afresh))
 
     def state_slot(self) -> str:
         """Where the states of a program's sequence lie among all: by their number, or where `slots` says."""
@@ -145,11 +199,17 @@ class Kernel(Memory):
             self.names.taken.add("place")
             heads = self.number_of("heads", "heads")
             self.line("place = item")
-            self.line(f"if {slots} is not None:")
-            self.line(f"    place = tl.load({slots} + sequence).to(tl.int64) * {heads} + head")
-            # A row of padding: its states are nowhere.
-            self.line("    if place < 0:")
-            self.line("        return")
+            with self.given(slots):
+                # A row of padding: its states are nowhere.
+                if self.spec.lanes:
+                    self.line(
+                        f"place = tl.load({slots} + sequence, mask=there, other=-1).to(tl.int64) * {heads} + head"
+                    )
+                    self.line("there = there & (place >= 0)")
+                else:
+                    self.line(f"place = tl.load({slots} + sequence).to(tl.int64) * {heads} + head")
+                    self.line("if place < 0:")
+                    self.line("    return")
         return "place"
 
     def text(self) -> str:

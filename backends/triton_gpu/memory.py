@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
-from recc.backends.triton_gpu.spec import Spec, label, parts_of
+from recc.backends.triton_gpu.spec import Spec, parts_of
 from recc.backends.triton_gpu.writer import Body, Held, Names, Writer, at
 from recc.forms.block import Value
 from recc.forms.passes import LANE, Carry, Pass
@@ -85,6 +86,14 @@ class Memory:
         """Adds a line."""
         self.body.line(text)
 
+    def given(self, pointer: str) -> AbstractContextManager[None]:
+        """Lines that are added meanwhile run if a pointer that may be absent is there."""
+        return self.body.under(f"if {pointer} is not None:")
+
+    def if_stretched(self, test: str) -> AbstractContextManager[None]:
+        """Lines that are added meanwhile run if a condition holds; where time is whole, they always run."""
+        return self.body.under(f"if {test}:") if self.stretched else nullcontext()
+
     # Tensors.
 
     def own(self, axes: Sequence[str], reals: int = 1) -> int:
@@ -144,8 +153,8 @@ class Memory:
     def guarded(self, pointer: str, kind: str, text: str) -> None:
         """A line about a pointer that may be absent."""
         if kind.endswith("?"):
-            self.line(f"if {pointer} is not None:")
-            self.line(f"    {text}")
+            with self.given(pointer):
+                self.line(text)
         else:
             self.line(text)
 
@@ -166,9 +175,13 @@ class Memory:
             row = f"({row} * {self.spec.parts(a)} + {self.parts[a]})"
         return row
 
+    def of_stretch(self, row: str) -> str:
+        """The row of a table that has one for each stretch of a row."""
+        return f"({row} * {self.number_of('most_stretches', 'stretches')} + stretch)" if self.stretched else row
+
     def start_place(self, carry: Carry, part: int, which: str) -> Place:
         """Where what is carried at the start of a stretch lies (at its end, backward)."""
-        name = label(carry.name, carry.complex, part)
+        name = carry.label(part)
         host, hint = f'starts.get("{self.number + 1} {name}")', f"{name}_start"
         pointer = self.argument(("start", name), hint, host, f"*{self.spec.compute}?")
         count = self.number_of("most_stretches", "stretches")
@@ -200,7 +213,10 @@ class Memory:
             own = self.own(axes, reals)
             pointer = self.argument(key, hint, host, kind)
             name = self.known[at_key] = self.names(f"{hint}_at")
-            size = f"sequences * heads * {own}"
+            # What lanes share has one gradient for a program, all else one for a sequence.
+            shared = self.spec.lanes and LANE not in axes
+            item = "program" if shared else item
+            size = f"{'blocks' if shared else 'sequences'} * heads * {own}"
             partial = self.partial(axes, size, hint, over_time=key[0] == "d in") if summed else ""
             self.guarded(pointer, kind, f"{name} = {pointer} + {item} * {own}{partial}")
         return Place(self.known[at_key], "", axes, reals)
@@ -209,11 +225,13 @@ class Memory:
         self, w: Writer, place: Place, axes: tuple[str, ...], want: tuple[str, ...], part: int, step: str
     ) -> str:
         """The addresses of a tile. `axes` are those of its value that stand for the place's own, in its order."""
-        terms = [place.pointer]
+        terms = [self._of_lanes(place.pointer, want)]
         stride = place.reals
         offsets: list[str] = []
         roots = place.roots or tuple(map(self.spec.root, place.axes))
         for root, axis in reversed(list(zip(roots, axes, strict=True))):
+            if axis == LANE:
+                continue
             code = w.place(axis).code
             code = code if stride == 1 else f"({code} * {stride})"
             offsets.insert(0, at(Held(code, (axis,), "int"), want))
@@ -221,10 +239,19 @@ class Memory:
         if step:
             chunk = self.spec.chunk > 1 and self.loop.chunk in want
             code = f"({step} * {place.step})"
+            if self.spec.lanes and self.spec.packed and self.loop.directions[0] == -1:
+                # From the ends of sequences of different lengths.
+                code = self._of_lanes(code, want)
             offsets.insert(0, at(Held(code, (self.loop.chunk,), "int"), want) if chunk else code)
         terms += offsets
         terms += [str(part)] * (part > 0)
         return " + ".join(terms)
+
+    def _of_lanes(self, code: str, want: tuple[str, ...]) -> str:
+        """What differs from lane to lane, along the axes of a tile."""
+        if LANE not in want or len(want) == 1:
+            return code
+        return at(Held(code if code.isidentifier() else f"({code})", (LANE,), "int"), want)
 
     def load(
         self, w: Writer, v: Value, place: Place, port_axes: tuple[str, ...], part: int, step: str = "",

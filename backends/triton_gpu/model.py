@@ -18,27 +18,32 @@ no times.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, prod
 from typing import Literal
 
 from recc.backends.triton_gpu.compiler import Resources
 from recc.backends.triton_gpu.device import DEVICES, Device, occupancy
+from recc.backends.triton_gpu.lanes import held_factors, is_product, taped
 from recc.backends.triton_gpu.spec import THIN, Spec, all_carries, power_of_two
-from recc.forms.block import Block, Constant, Contract, Cumulate, Iota, Map, Matrix, Op, Reduce, Rename, Scan
-from recc.forms.passes import Pass
+from recc.forms.block import Block, Constant, Contract, Cumulate, Iota, Map, Matrix, Op, Reduce, Rename, Scan, Value
+from recc.forms.passes import LANE, Pass
 
 Way = Literal["forward", "backward"]
 
 #: Bytes of an element of arguments and outputs, as they mostly are.
 _STORED = 2
+#: Bytes that memory moves together.
+_SECTOR = 32
 #: Registers that a thread needs beside those of tiles: addresses, positions, counters.
 _OWN = 36
 #: Registers taken per register's worth of tiles that are alive, as compiled kernels show.
 _FACTOR = 1.2
 #: A program that is foreseen to take this part less shared memory than there is has enough of it.
 _SURE = 1.65
+#: Registers that products of lanes take of every thread in a backward run, whatever the number of threads.
+_LANED: Mapping[str, int] = {"bfloat16": 120, "tf32": 120, "tf32x3": 170, "ieee": 170}
 #: Bytes spilled for each register that a thread lacks.
 _SPILLED = 7
 #: What one processor does in a second: products and sums on tensor cores and elsewhere, bytes from memory it is
@@ -75,11 +80,14 @@ class Load:
     plain: float = 0.0
     wait: float = 0.0
     moved: float = 0.0
+    #: Bytes of shared memory with what all steps multiply with.
+    held: float = 0.0
 
     def also(self, other: Load) -> Load:
         """Both, one after the other."""
         most = max(self.live, other.live), max(self.shared, other.shared)
-        return Load(*most, self.tensor + other.tensor, self.plain + other.plain, self.wait + other.wait)
+        sums = self.tensor + other.tensor, self.plain + other.plain, self.wait + other.wait
+        return Load(*most, *sums, held=max(self.held, other.held))
 
 
 def estimate(spec: Spec, way: Way, device: Device | None = None) -> Estimate:
@@ -92,12 +100,14 @@ def foreseen(spec: Spec, way: Way, asked: Sequence[Load], device: Device) -> Est
     threads = spec.warps * device.warp_size
     most = min(device.registers_per_thread, device.registers // threads)
     found = []
+    own = _OWN + (_LANED[spec.products] if spec.lanes and way == "backward" else 0)
     for load in asked:
-        registers = round(_OWN + _FACTOR * load.live / threads)
+        registers = round(own + _FACTOR * load.live / threads)
         spills = max(0, _SPILLED * (registers - most))
-        shared = round(load.shared + (spec.stages - 1) * load.moved * (spec.chunk > 1))
-        timed = _timed(spec, load, device, registers, spills, shared)
-        if _SURE * shared > device.shared_per_program:
+        shared = round(load.shared + (spec.stages - 1) * load.moved * (spec.chunk > 1 or spec.lanes))
+        held = round(load.held)
+        timed = _timed(spec, load, device, registers, spills, shared + held)
+        if _SURE * shared + held > device.shared_per_program:
             timed = replace(timed, programs=0, seconds=inf)
         found.append(timed)
     return _both(found)
@@ -131,7 +141,8 @@ def _timed(spec: Spec, load: Load, device: Device, registers: int, spills: int, 
     spilled = spills * threads * programs
     work += 3 * spills * threads / (_CACHE if spilled <= _CACHED else _BEYOND)
     alone = load.wait + work * max(1.0, 8 / spec.warps)
-    seconds = max(alone / programs, work) * spec.cut_parts / spec.chunk
+    items = spec.width(LANE) if spec.lanes else 1
+    seconds = max(alone / programs, work) * spec.cut_parts / (spec.chunk * items)
     return Estimate(registers, spills, shared, programs, seconds)
 
 
@@ -142,14 +153,16 @@ def loads(spec: Spec, way: Way) -> list[Load]:
 
 def widths(spec: Spec) -> dict[str, int]:
     """The side of tiles along every axis."""
-    return {spec.scan: spec.chunk, **{root: spec.width(root) for root in spec.sizes}}
+    lanes = {LANE: spec.width(LANE)} if spec.lanes else {}
+    return {spec.scan: spec.chunk, **lanes, **{root: spec.width(root) for root in spec.sizes}}
 
 
 def loads_of(spec: Spec, way: Way, width: Mapping[str, int]) -> list[Load]:
     """The same for tiles of other widths than those of `spec`."""
     found = []
     for loop in spec.form.passes:
-        load = _walk(spec, loop.step if way == "forward" else loop.step_vjp, width)
+        known = taped(loop) if spec.lanes and way == "backward" else ()
+        load = _walk(spec, loop.step if way == "forward" else loop.step_vjp, width, known)
         if way == "backward" and spec.segment > 1:
             carries = [p.value for p in loop.writes if p.role == "carry"]
             load = load.also(_walk(spec, loop.step.live(carries), width))
@@ -162,7 +175,9 @@ def _traffic(spec: Spec, loop: Pass, way: Way, width: Mapping[str, int]) -> floa
     found = 0.0
     for port in (*loop.reads, *loop.writes):
         if port.role in ("argument", "output", "kept"):
-            elements = prod(width[spec.root(a)] for a in port.axes if a != loop.chunk) * spec.chunk
+            own = [width[spec.root(a)] for a in port.axes if a != loop.chunk]
+            # Memory moves in sectors: of a narrow part of a row, what lies beside it comes along.
+            elements = prod([*own[:-1], *(max(w, _SECTOR // _STORED) for w in own[-1:])]) * spec.chunk
             # Backward, what was read is read again and has a gradient; what was written has one that is read.
             times = 2 if way == "backward" and port.role != "output" else 1
             found += elements * times * _STORED
@@ -170,14 +185,21 @@ def _traffic(spec: Spec, loop: Pass, way: Way, width: Mapping[str, int]) -> floa
     return found + 4 * kept / spec.segment
 
 
-def _walk(spec: Spec, block: Block, width: Mapping[str, int]) -> Load:
-    """Follows the operations of a Block in order, with what is alive after each."""
+def _walk(spec: Spec, block: Block, width: Mapping[str, int], known: Collection[Value] = ()) -> Load:
+    """Follows the operations of a Block in order, with what is alive after each.
+
+    The matrices that lanes share are in shared memory, ready to be multiplied. Backward, products that are `known`
+    from the tape need none.
+    """
     ops, last = list(block.ops), _last_reads(block)
     home = _homes(block)
     alive = {v.name for v in block.inputs if v.name in last}
     size = {v.name: _size(block, width, v.axes) for v in block.inputs}
+    factors = held_factors(block, known) if spec.lanes else frozenset()
+    matrices = sum(size[n] * _FACTORS[spec.products] for n, _ in factors if n in size)
+    size.update((n, 0) for n, _ in factors)
     held = float(sum(size[n] for n in alive))
-    load = Load(live=held)
+    load = Load(live=held, held=matrices)
     for number, op in enumerate(ops):
         name = home[op.out.name]
         if name == op.out.name:
@@ -227,7 +249,9 @@ def _work(spec: Spec, block: Block, op: Op, load: Load, width: Mapping[str, int]
         if dotted(spec, block, op, width):
             load.tensor += 2 * whole
             load.wait += _WAIT_PRODUCT
-            load.shared = max(load.shared, float(sum(sizes) * bytes_of))
+            # What lanes share is there already.
+            shared = min(sizes) if spec.lanes and is_product(op) else sum(sizes)
+            load.shared = max(load.shared, float(shared * bytes_of))
             # Factors are rounded before they meet.
             return sum(sizes) * bytes_of / 8
         load.plain += 2 * whole
@@ -251,6 +275,10 @@ def _work(spec: Spec, block: Block, op: Op, load: Load, width: Mapping[str, int]
     load.plain += whole * (8 if isinstance(op, Map) and op.fn in _SLOW else 1)
     return 0.0
 
+
+#: Bytes of an element of such a factor, which is never bfloat16; products of three are of what it is and of what is
+#: lost by rounding it.
+_FACTORS: Mapping[str, int] = {"bfloat16": 4, "tf32": 4, "tf32x3": 8, "ieee": 4}
 
 _SLOW = frozenset({"exp", "log", "log1p", "expm1", "sqrt", "rsqrt", "sigmoid", "tanh", "div", "softplus", "pow"})
 

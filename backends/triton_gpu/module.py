@@ -16,12 +16,14 @@ from recc.backends.triton_gpu.backward import Backward
 from recc.backends.triton_gpu.forward import Forward
 from recc.backends.triton_gpu.grid import GridBackward, GridForward
 from recc.backends.triton_gpu.kernel import Kernel
+from recc.backends.triton_gpu.lanes import taped
 from recc.backends.triton_gpu.library import sources
-from recc.backends.triton_gpu.spec import Spec, all_carries, label, parts_of
-from recc.backends.triton_gpu.stretches import BackwardJoin, BackwardMaps, ForwardJoin, ForwardMaps, stretches_of
+from recc.backends.triton_gpu.spec import Spec, all_carries, parts_of
+from recc.backends.triton_gpu.stretches import BackwardJoin, ForwardJoin, Splitting, splitting
+from recc.backends.triton_gpu.taped import TapedBackward
 from recc.backends.triton_gpu.tidy import NOQA, tidy
 from recc.errors import Unsupported
-from recc.forms.passes import Parallel
+from recc.forms.passes import LANE, Parallel
 from recc.recurrence import Kind
 
 _NOTATION = """\
@@ -44,6 +46,24 @@ def launch(kernel, grid, arguments, device, warps, stages):
         kernel[grid](*arguments, num_warps=warps, num_stages=stages, enable_fp_fusion=True)
 
 
+def strides_of(x, lead):
+    """The strides of leading axes, zero where there is one element for all."""
+    return [0 if size == 1 else stride for size, stride in zip(x.shape[:lead], x.stride()[:lead], strict=True)]
+
+
+def added(x):
+    """The sum over the first axis, in an order that its size decides; that of `x.sum(0)` depends on the batch too."""
+    while x.shape[0] > 1:
+        half = x.shape[0] // 2
+        rest = x[2 * half :]
+        x = x[:half] + x[half : 2 * half]
+        if rest.shape[0]:
+            x[0] += rest[0]
+    return x[0]
+
+'''
+
+_SPLIT = '''\
 def stretches_of(count, programs):
     """The most stretches that the chunks of a sequence are cut into, if it has `count` of them at most.
 
@@ -53,12 +73,6 @@ def stretches_of(count, programs):
     if count < 2 * LEAST or 2 * programs > PROGRAMS:
         return 1
     return min(-(-count // LEAST), -(-PROGRAMS // programs))
-
-
-def strides_of(x, lead):
-    """The strides of leading axes, zero where there is one element for all."""
-    return [0 if size == 1 else stride for size, stride in zip(x.shape[:lead], x.stride()[:lead], strict=True)]
-
 '''
 
 
@@ -73,47 +87,49 @@ class Text:
     back: Spec
     used: set[str] = field(default_factory=set)
     combines: dict[str, str] = field(default_factory=dict)
-    _split: dict[int, list[tuple[Kernel, str]]] = field(default_factory=dict)
+    _split: dict[int, list[tuple[Splitting, str]]] = field(default_factory=dict)
 
     @cached_property
     def kernels(self) -> tuple[tuple[Kernel, str], ...]:
         """Every kernel with its text: the forward ones in order, then the backward ones."""
         found: list[tuple[Kernel, str]] = []
         ahead, against = (GridForward, GridBackward) if len(self.spec.form.rec.scan) > 1 else (Forward, Backward)
+        against = TapedBackward if self.back.lanes else against
         for number in range(len(self.spec.form.passes)):
             split = self.split(number)
-            found += split[:2]
+            found += [(k, text) for k, text in split if k.way == "forward"]
             kernel = ahead(self.spec, number, "forward", self.used, self.combines, bool(split))
             found.append((kernel, kernel.write()))
         for number in range(len(self.spec.form.passes)):
             split = self.split(number)
-            found += split[2:]
+            found += [(k, text) for k, text in split if k.way == "backward"]
             back = against(self.back, number, "backward", self.used, self.combines, bool(split))
             found.append((back, back.write()))
         return tuple(found)
 
-    def split(self, number: int) -> list[tuple[Kernel, str]]:
+    @property
+    def splits(self) -> bool:
+        """Whether the time of any pass can be split."""
+        return any(self.split(n) for n in range(len(self.spec.form.passes)))
+
+    def split(self, number: int) -> list[tuple[Splitting, str]]:
         """The kernels that split the time of a pass, forward and backward; none where it cannot be split."""
         if number not in self._split:
             self._split[number] = list(self._splitting(number))
         return self._split[number]
 
-    def _splitting(self, number: int) -> Iterator[tuple[Kernel, str]]:
-        maps = stretches_of(self.spec, self.spec.form.passes[number])
-        if maps is None:
-            return
-        common = (self.used, self.combines)
-        kernels = (
-            ForwardMaps(self.spec, number, maps.forward, *common),
-            ForwardJoin(self.spec, number, maps.forward, *common),
-            BackwardMaps(self.back, number, maps.backward, *common),
-            BackwardJoin(self.back, number, maps.backward, *common),
-        )
+    def _splitting(self, number: int) -> Iterator[tuple[Splitting, str]]:
+        # The library functions of kernels that turn out not to fit are not the module's.
+        used: set[str] = set()
+        combines = dict(self.combines)
+        kernels = splitting(self.spec, self.back, number, used, combines)
         try:
             written = [(kernel, kernel.write()) for kernel in kernels]
         except Unsupported:
             # Maps of a program whose state is large do not fit: its time stays whole.
             return
+        self.used |= used
+        self.combines.update(combines)
         yield from written
 
     def kernel(self, number: int, way: str) -> Kernel:
@@ -123,7 +139,8 @@ class Text:
     def __str__(self) -> str:
         kernels = [text for _, text in self.kernels]
         combines = [f"@triton.jit\ndef {name}{text}\n" for text, name in self.combines.items()]
-        parts = [self._head(), _HOST.rstrip(), *filter(None, [sources(sorted(self.used)).rstrip()])]
+        host = [_HOST, *([_SPLIT] if self.splits else []), sources(sorted(self.used))]
+        parts = [self._head(), *(text.rstrip() for text in host if text)]
         parts += [t.rstrip() for t in (*combines, *kernels)]
         parts += [self._scratch(), self._forward(), self._backward()]
         return tidy("\n\n\n".join(parts) + "\n")
@@ -138,17 +155,20 @@ class Text:
         carries = any(loop.carries for loop in spec.form.passes)
         facts += [f"carries kept every {spec.segment}"] if spec.segment > 1 and carries else []
         facts += ["packed sequences"] if spec.packed else []
+        facts += [f"{spec.width(LANE)} sequences in a program"] if spec.lanes else []
         lines = [
             f"{rec.name}: {name} form, Triton.",
             "",
             *(f"    {t}".rstrip() for t in rec.source.text.strip().splitlines()),
         ]
         lines += ["", f"Made for {sizes or 'no axes'}: {', '.join(facts)}.", "", _NOTATION]
+        if spec.lanes:
+            lines[-1] = _NOTATION.replace("one item, that is one sequence of", "items, sequences side by side, of")
         head = "\n".join(lines).replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
         imports = "from math import prod\n\nimport torch\nimport triton\nimport triton.language as tl"
-        time = "#: Programs of one sequence that fill a device, and the fewest chunks of a stretch of time.\n"
+        time = "\n\n#: Programs of one sequence that fill a device, and the fewest chunks of a stretch of time.\n"
         time += "PROGRAMS, LEAST = 256, 16"
-        return f'{NOQA}\n"""{head}"""\n\n{imports}\n\n{time}'
+        return f'{NOQA}\n"""{head}"""\n\n{imports}{time if self.splits else ""}'
 
     # Functions that launch kernels.
 
@@ -185,7 +205,8 @@ class Text:
 
     def _launch(self, kernel: Kernel, indent: str = "    ") -> list[str]:
         spec = kernel.spec
-        grid = f"(sequences * heads, {spec.cut_parts})" if spec.cut else "(sequences * heads,)"
+        items = "blocks * heads" if spec.lanes else "sequences * heads"
+        grid = f"({items}, {spec.cut_parts})" if spec.cut else f"({items},)"
         if kernel.stretched and not isinstance(kernel, (ForwardJoin, BackwardJoin)):
             grid = f"(sequences * heads, {spec.cut_parts}, stretches)"
         lines = [f"{indent}launch(", f"{indent}    {kernel.name},", f"{indent}    {grid},", f"{indent}    ("]
@@ -205,24 +226,24 @@ class Text:
         split = [k for k, _ in self.split(number) if k.way == way]
         if split:
             spec = main.spec
-            yield f"    stretches = stretches_of(-(-steps // {spec.chunk}), heads * {spec.cut_parts})"
+            yield f"    stretches = stretches_of(-(-steps // {spec.chunk * spec.segment}), heads * {spec.cut_parts})"
             yield "    starts = {}"
             yield "    if stretches > 1:"
-            yield "        maps = {"
-            block = split[0].maps.join  # type: ignore[attr-defined]  # both have maps
-            for name, value in block.outputs:
-                own = prod(spec.sizes[block.root[a]] for a in value.axes)
-                yield f'            "{number + 1} {name}": ({own}),'
-            yield "        }"
             yield "        items = sequences * heads"
+            yield "        maps = {"
+            pieces = {name: (kernel, v) for kernel in split for name, v in kernel.tier.pieces.items()}
+            for name, (kernel, value) in pieces.items():
+                own = prod(kernel.spec.sizes[kernel.tier.start.root[a]] for a in value.axes)
+                yield f'            "{number + 1} {name}": (items * {kernel.copies(name)}, stretches, {own}),'
+            yield "        }"
             yield "        starts = {"
             for carry, part in all_carries(spec.form.passes[number]):
                 copies = spec.copies(carry.axes) if way == "backward" else 1
-                name = label(carry.name, carry.complex, part)
+                name = carry.label(part)
                 yield f'            "{number + 1} {name}": (items * {copies}, stretches, {spec.count(carry.axes)}),'
             yield "        }"
             made = f"dtype=torch.{spec.compute}, device=device"
-            yield f"        maps = {{n: torch.empty((items, stretches, own), {made}) for n, own in maps.items()}}"
+            yield f"        maps = {{n: torch.empty(shape, {made}) for n, shape in maps.items()}}"
             yield f"        starts = {{n: torch.empty(shape, {made}) for n, shape in starts.items()}}"
             for kernel in split:
                 yield from self._launch(kernel, "        ")
@@ -234,6 +255,10 @@ class Text:
         entries = ", ".join(f'"{n}": strides_of(arguments["{n}"], {k})' for n, k in lead)
         return [f"    strides = {{{entries}}}"]
 
+    def _blocks(self) -> list[str]:
+        """How many programs the sequences take, where each makes several."""
+        return [f"    blocks = -(-sequences // {self.spec.width(LANE)})"] if self.spec.lanes else []
+
     def _forward(self) -> str:
         lines = [
             "def forward(",
@@ -242,6 +267,7 @@ class Text:
             "):",
             '    """Fills `outputs`, `final` and `saved`, which may lack what is not wanted but `kept` values."""',
             "    heads = prod(batch)",
+            *self._blocks(),
             "    if strides is None:",
             *(f"    {line}" for line in self._strides()),
         ]
@@ -260,6 +286,7 @@ class Text:
             "):",
             '    """Fills `d_initial`; gives the gradients of arguments, at full size along the batch, by name."""',
             "    heads = prod(batch)",
+            *self._blocks(),
             *self._strides(),
         ]
         if self._kept:
@@ -268,27 +295,27 @@ class Text:
         for number in reversed(range(len(spec.form.passes))):
             for port in spec.form.passes[number].writes:
                 if port.role == "kept" and port.part == 0:
-                    lines.append(f'    d_kept["{port.name}"] = d_kept["{port.name}"].sum(0)')
+                    lines.append(f'    d_kept["{port.name}"] = added(d_kept["{port.name}"])')
             lines += self._launches(number, "backward")
         if self._shared:
-            lines += ["    for n, x in d_shared.items():", "        torch.sum(x, 0, out=d_initial[n])"]
-        lines.append("    return {n: x[0] if x.shape[0] == 1 else x.sum(0) for n, x in d_arguments.items()}")
+            lines += ["    for n, x in d_shared.items():", "        d_initial[n].copy_(added(x))"]
+        lines.append("    return {n: added(x) for n, x in d_arguments.items()}")
         return "\n".join(lines)
 
     def _gradients(self) -> Iterator[str]:
         """Memory for gradients, with a part for each program that has its own part of a sum."""
         spec, reached = self.back, self.reached
-        if any(self.split(n) for n in range(len(spec.form.passes))):
-            yield f"    most = stretches_of(-(-steps // {spec.chunk}), heads * {spec.cut_parts})"
+        if self.splits:
+            yield f"    most = stretches_of(-(-steps // {spec.chunk * spec.segment}), heads * {spec.cut_parts})"
         yield "    d_arguments = {"
         for s in spec.grads():
             if s.name not in reached:
                 continue
             axes = self.kernels[0][0].layout(s)
             copies = spec.copies(axes)
-            own = ", ".join(str(spec.sizes[spec.root(a)]) for a in axes)
+            own = ", ".join(str(spec.sizes[spec.root(a)]) for a in axes if a != LANE)
             steps = "*extents" if len(spec.form.rec.scan) > 1 else "steps"
-            lead = f"rows, {steps}" if s.kind is Kind.INPUT else "sequences"
+            lead = f"rows, {steps}" if s.kind is Kind.INPUT else "blocks" if spec.lanes else "sequences"
             pair = ", 2" if s.dtype == "complex" else ""
             dtype = (
                 f'arguments["{s.name}"].dtype'
@@ -318,10 +345,18 @@ class Text:
         if tapes:
             yield "    tape = {"
             for number, carry in tapes:
-                copies = spec.copies(carry.axes)
-                shape = f"(sequences * heads * {copies}, {spec.segment}, {spec.count(carry.axes) * parts_of(carry)})"
+                # Kernels that have no more than a part of the maps use the same memory, one after the other.
+                split = [k for k, _ in self.split(number) if k.way == "backward"]
+                copies = max(k.spec.copies(carry.axes) for k in [self.kernel(number, "backward"), *split])
+                rows = f"sequences * heads * {copies}" + (" * most" if split else "")
+                shape = f"({rows}, {spec.segment}, {spec.count(carry.axes) * parts_of(carry)})"
                 made = f"torch.empty({shape}, dtype=torch.{spec.compute}, device=device)"
                 yield f'        "{number + 1} {carry.name}": {made},'
+            for number, loop in enumerate(spec.form.passes if spec.lanes else ()):
+                for v in taped(loop):
+                    shape = f"(sequences * heads * {spec.copies(v.axes)}, {spec.segment}, {spec.count(v.axes)})"
+                    made = f"torch.empty({shape}, dtype=torch.{spec.compute}, device=device)"
+                    yield f'        "{number + 1} made {v.name}": {made},'
             yield "    }"
 
     @property

@@ -11,6 +11,8 @@ from recc.backends.triton_gpu.memory import Argument
 _TYPES = {
     "float16": "fp16", "bfloat16": "bf16", "float32": "fp32", "float64": "fp64", "int64": "i64", "bool": "i1",
 }  # fmt: skip
+#: What the host passes that may be any number, not only one that 16 divides.
+_COUNTS = ("heads", "steps", "batch", "clock", "extents")
 
 
 def kernels_of(module: Module, storage: str = "float32", states: bool = True) -> dict[str, Kernel]:
@@ -33,7 +35,8 @@ def kernels_of(module: Module, storage: str = "float32", states: bool = True) ->
                 constants[argument.name] = None
                 continue
             signature[argument.name] = kind.rstrip("?")
-            if kind.startswith("*") or not argument.host.startswith(("heads", "steps", "batch", "clock", "extents")):
+            count = argument.host == "sequences" or argument.host.startswith(_COUNTS)
+            if kind.startswith("*") or not count:
                 aligned.add(argument.name)
         spec = text.spec
         function = getattr(module.functions, text.name)

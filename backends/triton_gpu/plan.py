@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from math import prod
 
 from recc.backends.triton_gpu.device import DEVICES, Device
+from recc.backends.triton_gpu.lanes import with_lanes
 from recc.backends.triton_gpu.model import Estimate, Way, foreseen, loads_of, widths
 from recc.backends.triton_gpu.shipped import Cut, look_up, structure_of
 from recc.backends.triton_gpu.spec import THIN, Compute, Products, Spec, parts_of, power_of_two, tileable
@@ -32,6 +34,7 @@ _SEGMENT = 32
 WARPS, _BUSY = (1, 2, 4, 8), 4
 #: The narrowest part of an axis that is not multiplied along, and how many widths are tried: the widest ones.
 _LEAST, _WIDTHS = 4, 5
+_WAYS: tuple[Way, Way] = ("forward", "backward")
 #: The architecture that is planned for where none is known.
 ARCH = "sm_90"
 
@@ -109,12 +112,30 @@ class Space:
             found = derive(form.rec, form.name, chunk)
             assert not isinstance(found, Refusal), "a form that is there for chunks of one size is there for others"
             form = found
+        return self._whole(self._with_lanes or form, chunk)
+
+    def _whole(self, form: Sequential | Parallel, chunk: int) -> Spec:
         segment = 1 if chunk > 1 else _SEGMENT
         return Spec(form, self.sizes, self.batch, self.compute, self.products, chunk, {}, segment, self.packed)
 
+    @cached_property
+    def _with_lanes(self) -> Sequential | None:
+        """The form with several sequences per program, where there is one and a sequence costs less so."""
+        if not isinstance(self.form, Sequential) or self.compute != "float32":
+            return None
+        found = with_lanes(self.form, self.sizes)
+        if found is None:
+            return None
+        several, one = (
+            sum(_price(self._ranked(self._whole(form, 1), way)[0][0]) for way in _WAYS) for form in (found, self.form)
+        )
+        return found if several < one else None
+
     def ranked(self, chunk: int, way: Way) -> list[tuple[Estimate, Spec]]:
         """The cuts of one direction, best first."""
-        whole = self.spec(chunk)
+        return self._ranked(self.spec(chunk), way)
+
+    def _ranked(self, whole: Spec, way: Way) -> list[tuple[Estimate, Spec]]:
         found = []
         for tiles in _tilings(whole):
             # What Blocks ask for depends on tiles alone, and working it out takes longer than all the rest.

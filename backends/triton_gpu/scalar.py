@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import inf, isinf, isnan
 
+from recc.backends.literals import python_text
 from recc.forms.block import BlockDtype
 
 #: Functions that are an operator or a function of the language, over the codes of the arguments.
@@ -30,15 +30,7 @@ KEEPS_ZERO = frozenset({"add", "sub", "neg", "min", "max", "abs", "sin", "tanh",
 
 def literal(value: float, dtype: BlockDtype) -> str:
     """A number as Triton text."""
-    if dtype == "bool":
-        return str(bool(value))
-    if dtype == "int":
-        return str(int(value))
-    if isnan(value):
-        return 'float("nan")'
-    if isinf(value):
-        return 'float("inf")' if value == inf else 'float("-inf")'
-    return repr(float(value))
+    return python_text(value, dtype, 'float("nan")', 'float("inf")', 'float("-inf")')
 
 
 def call(fn: str, args: Sequence[str]) -> str:

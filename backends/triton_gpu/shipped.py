@@ -1,6 +1,6 @@
 """The table of cuts that is shipped, and the key under which a program is found in it.
 
-`shipped.json` was made by `python -m recc.backends.triton_gpu.search`, which compiles what the model ranks best and
+`shipped.json` was made by `python -m recc.bench.cuts`, which compiles what the model ranks best and
 keeps what spills least. Nothing in it was timed. It has a line per architecture, structure, form, sizes of axes and
 element types; a program that is not in it gets the model's first choice.
 """

@@ -8,6 +8,7 @@ from functools import cached_property
 from math import prod
 from typing import Literal
 
+from recc.backends.triton_gpu.lanes import LANES, multiplied
 from recc.forms.block import Contract
 from recc.forms.linear import bound_axes
 from recc.forms.passes import LANE, Carry, Parallel, Pass, Sequential
@@ -37,6 +38,7 @@ class Spec:
         products: how factors of matrix products are rounded.
         chunk: the steps of a chunk, a power of two; 1 for forms that make single steps.
         tiles: the width of a program's part of an axis, for axes that are cut (`tileable`).
+        turns: those of them whose parts one program takes in turn.
         segment: steps or chunks between carries that are kept for the backward run.
         packed: whether sequences lie one after the other along time, with offsets.
         warps: groups of 32 threads of a program.
@@ -56,6 +58,7 @@ class Spec:
     warps: int = 4
     stages: int = 2
     kept: Kept = ""
+    turns: tuple[str, ...] = ()
 
     @property
     def kept_type(self) -> str:
@@ -71,6 +74,11 @@ class Spec:
         """The type of real values, in Triton's words."""
         return f"tl.{self.compute}"
 
+    @property
+    def lanes(self) -> bool:
+        """Whether a program makes several sequences at once, along the axis `LANE` of its tiles."""
+        return isinstance(self.form, Sequential) and self.form.lanes is not None
+
     @cached_property
     def scan(self) -> str:
         """The axis of time; over several the program has no chunks."""
@@ -82,16 +90,18 @@ class Spec:
 
     def width(self, root: str) -> int:
         """The side of a program's tiles along an axis: a power of two."""
+        if root == LANE:
+            return LANES
         if root == self.scan and self.chunk > 1:
             return self.chunk
         if root in self.tiles:
             return self.tiles[root]
-        least = THIN if root in self.multiplied else 1
+        least = THIN if root in self.padded else 1
         return max(least, power_of_two(self.sizes[root]))
 
     def ragged(self, root: str) -> bool:
         """Whether a tile may reach beyond the axis."""
-        if root == self.scan and self.chunk > 1:
+        if root == LANE or (root == self.scan and self.chunk > 1):
             return True
         return self.sizes[root] % self.width(root) != 0
 
@@ -102,7 +112,7 @@ class Spec:
     @cached_property
     def cut(self) -> tuple[str, ...]:
         """The axes that several programs share, in order."""
-        return tuple(a for a in self.tiles if self.parts(a) > 1)
+        return tuple(a for a in self.tiles if self.parts(a) > 1 and a not in self.turns)
 
     @cached_property
     def cut_parts(self) -> int:
@@ -119,22 +129,33 @@ class Spec:
 
     @cached_property
     def multiplied(self) -> frozenset[str]:
-        """The axes, by what gives their size, that matrix products of chunks run along."""
-        if self.chunk < THIN:
-            return frozenset()
-        found: set[str] = set()
-        for loop in self.form.passes:
-            for op in (*loop.step.ops, *loop.step_vjp.ops):
-                if isinstance(op, Contract) and _is_product(op):
-                    found.update(loop.step.root.get(a, loop.step_vjp.root.get(a, a)) for a in op.space)
-        return frozenset(r for r in found if r in self.sizes and self.sizes[r] > 2)
+        """The axes, by what gives their size, that matrix products of chunks, or of lanes, run along."""
+        if isinstance(self.form, Sequential) and self.lanes:
+            return frozenset(r for r in multiplied(self.form) if self.sizes[r] > 2)
+        return frozenset(r for side in self._sides for r in side if self.sizes.get(r, 0) > 2)
+
+    @cached_property
+    def padded(self) -> frozenset[str]:
+        """Those of them that have wider tiles for it: of sides that would be too thin for tensor cores."""
+        if self.lanes:
+            return self.multiplied
+        thin = [s for s in self._sides if prod(power_of_two(self.sizes.get(r, self.chunk)) for r in s) < THIN]
+        return self.multiplied & {r for side in thin for r in side}
+
+    @cached_property
+    def _sides(self) -> frozenset[tuple[str, ...]]:
+        """The sides of the matrix products in chunks, by what gives the sizes of their axes."""
+        found: set[tuple[str, ...]] = set()
+        for loop in self.form.passes if self.chunk >= THIN else ():
+            for block in (loop.step, loop.step_vjp):
+                for op in block.ops:
+                    if isinstance(op, Contract):
+                        found.update(tuple(sorted(block.root[a] for a in side)) for side in _sides_of(op))
+        return frozenset(found)
 
     def count(self, axes: Sequence[str]) -> int:
-        """The elements of a tensor, by the axes of the program that it has."""
-        rec, found = self.form.rec, 1
-        for a in axes:
-            found *= self.sizes[a if a == LANE else rec.axis[a].size_of]
-        return found
+        """The elements of a tensor, by the axes of the program that it has; those of one lane, if it has several."""
+        return prod(self.sizes[self.form.rec.axis[a].size_of] for a in axes if a != LANE)
 
     def root(self, axis: str) -> str:
         """The axis that gives the size of one of the program's own."""
@@ -150,11 +171,19 @@ class Spec:
         return tuple(s for s in rec.arguments if s.dtype in ("real", "complex") and s.kind is not Kind.CONST)
 
 
-def _is_product(op: Contract) -> bool:
-    """Whether two factors have axes of their own beside those that are summed."""
-    over = {*op.over}
-    free = [{*v.axes} - over for v in op.args]
-    return any(a - b and b - a for n, a in enumerate(free) for b in free[n + 1 :])
+def _sides_of(op: Contract) -> list[set[str]]:
+    """The axes of each side of a matrix product; of more than two factors, those that may be in one.
+
+    Two factors make one if each has axes of its own, and all that they share is summed. What is shared and not summed
+    stays so whatever they are multiplied with before, so the same must hold for two of many.
+    """
+    over, axes = {*op.over}, [{*v.axes} for v in op.args]
+    if len(axes) < 2 or not any(a & b and a & b <= over for n, a in enumerate(axes) for b in axes[n + 1 :]):
+        return []
+    own = [a - over for a in axes]
+    if not any(a - b and b - a for n, a in enumerate(own) for b in own[n + 1 :]):
+        return []
+    return [own[0], axes[0] & axes[1], own[1]] if len(axes) == 2 else [{a} for a in op.space]
 
 
 def power_of_two(number: int) -> int:
@@ -173,15 +202,12 @@ def tileable(form: Sequential | Parallel) -> tuple[str, ...]:
     rec = form.rec
     found = {a.name for a in rec.axes if a.name == a.size_of} - {a.size_of for a in rec.axes if a.name != a.size_of}
     found -= {*rec.scan}
-    if isinstance(form, Sequential) and form.lanes is not None:
-        found.add(LANE)
     for loop in form.passes:
         for op in (*loop.step.ops, *loop.prologue.ops):
             found -= bound_axes(op)
         if len(rec.scan) > 1:
             found = found.intersection(*(p.axes for p in loop.writes if p.role == "kept"))
-    order = [LANE, *(a.name for a in rec.axes)]
-    return tuple(a for a in order if a in found and _carried(form, a))
+    return tuple(a.name for a in rec.axes if a.name in found and _carried(form, a.name))
 
 
 def _carried(form: Sequential | Parallel, axis: str) -> bool:
@@ -205,12 +231,7 @@ def all_carries(loop: Pass) -> list[tuple[Carry, int]]:
     return [(c, k) for c in loop.carries for k in range(parts_of(c))]
 
 
-def label(name: str, pair: bool, part: int) -> str:
-    """The name of a part of a tensor."""
-    return f"{name}_{('re', 'im')[part]}" if pair else name
-
-
 __all__ = [
-    "THIN", "Compute", "Products", "Spec", "all_carries", "carry_values", "label",
+    "THIN", "Compute", "Products", "Spec", "all_carries", "carry_values",
     "parts_of", "power_of_two", "tileable",
 ]  # fmt: skip

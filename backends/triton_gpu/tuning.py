@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from recc import forms
 from recc.backends.cache import cache_folder, writable_folder
 from recc.backends.triton_gpu.plan import Plan, Space, written
 from recc.backends.triton_gpu.shipped import Cuts
@@ -104,28 +107,37 @@ def name_of(plan: Plan) -> str:
 # What was found, on disk.
 
 
-def bucket(steps: int) -> int:
-    """The steps of a sequence, coarsely: the power of four that is not smaller, from 64 on.
+def bucket(heads: int) -> int:
+    """The work of one step of a sequence, coarsely: its heads, as the power of four that is not smaller.
 
-    Plans differ by it alone. Were they to differ by the number of sequences too, or by exact steps, the bits of
-    a sequence would depend on its batch, and every new length would be tuned anew.
+    It decides how many programs work on a sequence, so whether time is split for them. It is all of the work that a
+    cut may know of. Were cuts to differ by the number of sequences, the bits of one would depend on its batch. Were
+    they to differ by steps, the bits would change while a sequence grows, and packed sequences, of which the host
+    knows the length of all together alone, would have others than separate ones.
     """
-    found = 64
-    while found < steps:
+    found = 1
+    while found < heads:
         found *= 4
     return found
 
 
-def key_of(space: Space, steps: int = 0) -> str:
-    """What a tuned plan is found by: the space's own key, the coarse steps (0 for any), and Triton's version."""
-    return f"{space.key()} steps {bucket(steps) if steps else 'any'} triton {version('triton')}"
+def key_of(space: Space, heads: int) -> str:
+    """What a tuned plan is found by: the space's own key, the coarse work, and what made the kernels."""
+    return f"{space.key()} heads {bucket(heads)} triton {version('triton')} emitted by {_emitter()}"
+
+
+@cache
+def _emitter() -> str:
+    """A digest of what emits kernels: a cut that was judged as emitted by another version was not judged."""
+    folders = Path(__file__).parent, Path(forms.__file__).parent
+    texts = [path.read_bytes() for folder in folders for path in sorted(folder.glob("*.py"))]
+    return hashlib.sha256(b"".join(texts)).hexdigest()[:12]
 
 
 def recall(space: Space, key: str) -> Plan | None:
     """The plan that was found for a key; none if there is none, or if its file is of another kind."""
-    path = _path(key)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(_path(key).read_text(encoding="utf-8"))
         cuts = Cuts.of(data["cuts"])
         same = data["key"] == key
     except (OSError, ValueError, KeyError, TypeError):
@@ -135,18 +147,27 @@ def recall(space: Space, key: str) -> Plan | None:
     return space.of(cuts.chunk, cuts.forward, cuts.backward)
 
 
-def remember(key: str, found: Tuned) -> Path:
-    """Keeps a plan that was found, with the trials for whoever wants to know why."""
+def remember(space: Space, key: str, found: Tuned) -> Plan:
+    """Keeps a plan that was found, with the trials for whoever wants to know why, and gives the one to be run.
+
+    It is the first that was kept. Of processes that tune at once, each finds a cut of its own, and may find another:
+    all run the same, or a sequence would have other bits in each.
+    """
     assert found.plan is not None
     cuts = Cuts(found.plan.chunk, written(found.plan.forward), written(found.plan.backward))
     trials = [{"plan": name_of(t.plan), "seconds": t.seconds, "note": t.note} for t in found.trials]
     data = {"key": key, "cuts": cuts.data(), "trials": trials}
     path = _path(key)
     path = writable_folder(path.parent) / path.name
-    partial = path.with_suffix(f".{id(data):x}.part")
+    partial = path.with_suffix(f".{os.getpid()}-{id(data):x}.part")
     partial.write_text(json.dumps(data, indent=1), encoding="utf-8")
-    partial.replace(path)
-    return path
+    try:
+        os.link(partial, path)  # which fails where there is a file already
+    except OSError:
+        if recall(space, key) is None:
+            partial.replace(path)
+    partial.unlink(missing_ok=True)
+    return recall(space, key) or found.plan
 
 
 def _path(key: str) -> Path:

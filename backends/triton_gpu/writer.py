@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
@@ -65,7 +66,8 @@ class Body:
     """The lines of one kernel.
 
     `places` gives for each axis that stands for itself the variable with a program's positions along it, `ends`
-    the expression of the axis' size. `used` are the functions of the library that lines call.
+    the expression of the axis' size, `tests` where it is more than a comparison of both the condition that an element
+    is one of the axis. `used` are the functions of the library that lines call.
     """
 
     def __init__(self, spec: Spec, names: Names, used: set[str], combines: dict[str, str]):
@@ -77,11 +79,20 @@ class Body:
         self.depth = 1
         self.places: dict[str, str] = {}
         self.ends: dict[str, str] = {}
+        self.tests: dict[str, str] = {}
         self.comments: Mapping[str, str] = {}
 
     def line(self, text: str) -> None:
         """Adds a line."""
         self.lines.append("    " * self.depth + text)
+
+    @contextmanager
+    def under(self, head: str) -> Iterator[None]:
+        """Lines that are added meanwhile stand under one such as `if test:`."""
+        self.line(head)
+        self.depth += 1
+        yield
+        self.depth -= 1
 
     def call(self, function: str) -> str:
         """The name of a library function, which the module will have."""
@@ -203,7 +214,8 @@ class Writer:
         tests = []
         for a in axes:
             if self.ragged(a):
-                test = f"({self.body.places[self.root(a)]} < {self.size(a)})"
+                root = self.root(a)
+                test = self.body.tests.get(root) or f"({self.body.places[root]} < {self.size(a)})"
                 tests.append(at(Held(test, (a,), "bool"), want))
         return " & ".join(tests)
 

@@ -1,4 +1,4 @@
-"""Makes the table of cuts that is shipped: `python -m recc.bench.cuts [--sizes 64,128] [PROGRAM …]`.
+"""Makes the table of cuts that is shipped: `python -m recc.bench.cuts [--form chunked] [--sizes 64,128] [PROGRAM …]`.
 
 For each program, given as a file or as a name of the zoo, and each size of its axes, the cuts that the model ranks
 best are compiled, without a GPU, and the one is kept whose registers, spills and shared memory, as read from the
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Adds lines for some programs to the table, or renews them."""
     parser = argparse.ArgumentParser(prog="python -m recc.bench.cuts", description=__doc__)
     parser.add_argument("programs", nargs="*", help="files, or names of the zoo")
-    parser.add_argument("--sizes", default="64,128", help="sizes of every axis")
+    parser.add_argument("--sizes", default="64,128", help="of all axes, or 256x16 for each, in declared order")
     parser.add_argument("--form", default="chunked")
     parser.add_argument("--arch", default="sm_90,sm_80")
     parser.add_argument("--tries", type=int, default=4, help="cuts to compile of each direction")
@@ -48,8 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(form, Refusal):
             print(f"{program}: {form.reason}")
             continue
-        for size in map(int, asked.sizes.split(",")):
-            sizes = {a.name: size for a in rec.axes if a.name == a.size_of}
+        for size in asked.sizes.split(","):
+            sizes = sizes_of(rec, size)
             for arch in asked.arch.split(","):
                 space = Space(form, sizes, 1, "float32", "bfloat16", False, True, arch)
                 best = search(space, asked.tries)
@@ -58,6 +58,13 @@ def main(arguments: list[str] | None = None) -> None:
                     table[space.key()] = cuts.data()
                     print(f"{program} {size} {arch}: {cuts.data()}", flush=True)
                     write(table)
+
+
+def sizes_of(rec: Recurrence, text: str) -> dict[str, int]:
+    """The sizes of a program's axes: one number for all, or one for each."""
+    axes = [a.name for a in rec.axes if a.name == a.size_of]
+    found = [int(n) for n in text.split("x")]
+    return dict(zip(axes, found * len(axes) if len(found) == 1 else found, strict=True))
 
 
 def write(table: Mapping[str, object], path: Path = PATH) -> None:

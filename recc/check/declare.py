@@ -201,8 +201,10 @@ def _domain(scope: Scope, entry: syntax.Entry, axes: tuple[str, ...]) -> tuple[D
             low = max(low, ends[0])
             high = min(high, ends[1], key=lambda end: (end[0], not end[1]))
             bounded = promise.span if bounded is None else bounded.to(promise.span)
-    if bounded is not None and (low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1]))):
+    beyond = low[0] == inf or high[0] == -inf
+    if bounded is not None and (beyond or low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1]))):
         help = None if low[0] > high[0] else f"to promise the value itself, write `in [{low[0]:g}, {high[0]:g}]`"
+        help = "write an end that is a number, or leave it out" if beyond else help
         scope.errors.add("empty-domain", bounded, help=help, low=f"{low[0]:g}", high=f"{high[0]:g}")
         low, high = (-inf, False), (inf, False)
     if word is not None and (bounded is not None or (unit and dtype != "complex")):

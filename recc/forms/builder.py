@@ -55,6 +55,7 @@ class Builder:
     _constants: dict[str, float] = field(default_factory=dict)
     _maps: dict[str, Map] = field(default_factory=dict)
     _renamed: dict[str, tuple[Value, dict[str, str]]] = field(default_factory=dict)
+    _called: dict[Value, Value] = field(default_factory=dict)  # values by what they were called before `named`
 
     def input(self, name: str, axes: Iterable[str], dtype: BlockDtype = "real") -> Value:
         """A new input."""
@@ -64,7 +65,7 @@ class Builder:
 
     def output(self, name: str, value: Value) -> None:
         """Names a value as an output."""
-        self.outputs[name] = value
+        self.outputs[name] = self._called.get(value, value)
 
     def build(self) -> Block:
         """The Block, without operations that no output needs. Inputs that nothing reads stay."""
@@ -310,7 +311,7 @@ class Builder:
         return self._add(Scatter, self.sort(axes), "real", "", arg=arg, axis=axis, index=index, edge=edge)
 
     def named(self, value: Value, name: str) -> Value:
-        """The value under a name, if it has none yet and nothing was made of it."""
+        """The value under a name, if it has none yet and nothing was made of it. Who holds it may go on to use it."""
         made = next((k for k, op in enumerate(self.ops) if op.out == value), None)
         used = any(value in op.operands for op in self.ops) or value in self.outputs.values()
         if made is None or used or not re.fullmatch(r"x\d+", value.name) or name in self._names:
@@ -318,6 +319,7 @@ class Builder:
         found = Value(self._name(name), value.axes, value.dtype)
         self.ops[made] = replace(self.ops[made], out=found)
         self._known = {key: found if v == value else v for key, v in self._known.items()}
+        self._called[value] = found
         return found
 
     def spread(self, arg: Value, axes: Iterable[str]) -> Value:
@@ -362,7 +364,14 @@ class Builder:
                 kept = others
         return kept
 
+    def _now(self, part: object) -> object:
+        """An operand, or operands, as they are called now."""
+        if isinstance(part, Value):
+            return self._called.get(part, part)
+        return tuple(self._now(p) for p in part) if isinstance(part, tuple) and self._called else part
+
     def _add(self, kind: type[Op], axes: tuple[str, ...], dtype: BlockDtype, hint: str, **parts: object) -> Value:
+        parts = {name: self._now(part) for name, part in parts.items()}
         key = (kind, axes, dtype, tuple(parts.items()))
         found = self._known.get(key)
         if found is None:

@@ -16,7 +16,7 @@ from typing import Protocol
 from recc.forms.builder import Builder
 from recc.forms.lower import Pair
 from recc.forms.pass_builder import Delay, PassBuilder
-from recc.forms.passes import Carry, Port
+from recc.forms.passes import Carry, Port, part_name
 from recc.forms.sequential import Planner
 from recc.recurrence import Along, Axis, Expr, Kind, Read, Reduce, Symbol, reads
 from recc.show import show_expr
@@ -156,8 +156,8 @@ class ChunkBuilder(PassBuilder):
 
     def _named(self, value: Pair, name: str) -> Pair:
         """A value that a solver has made, under the user's name for it."""
-        labels = (name,) if value.im is None else (f"{name}_re", f"{name}_im")
-        return Pair(*(self.step.named(part, label) for part, label in zip(value.parts, labels, strict=True)))
+        pair = value.im is not None
+        return Pair(*(self.step.named(part, part_name(name, pair, k)) for k, part in enumerate(value.parts)))
 
     def _lagged(self, name: str, depth: int) -> Pair:
         """The values of a name as they were some steps before, from its carries and what the chunk makes."""
@@ -184,7 +184,7 @@ class ChunkBuilder(PassBuilder):
         ports = []
         for text, value, col in self.maps if self.wants_maps else ():
             for k, part in enumerate(value.parts):
-                label = f"map {text}" + (("_re", "_im")[k] if value.im is not None else "")
+                label = part_name(f"map {text}", value.im is not None, k)
                 wide = self.step.spread(part, (self.chunk, col))
                 self.step.output(label, wide)
                 axes = (self.chunk, col, *(a for a in wide.axes if a not in (self.chunk, col)))

@@ -23,10 +23,10 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
-from math import inf
 
 from recc.forms.block import ONE, ZERO, Block, Constant, Scan, Value
 from recc.forms.builder import Builder
+from recc.forms.semiring import plus, times
 
 Entry = tuple[int, int]
 
@@ -233,14 +233,13 @@ class _Maps:
                 for i, v in state[j].coefficients.items():
                     coefficients.setdefault(i, []).append(self.times(transition, v))
                 constant.append(self.times(transition, state[j].constant))
-            total = {i: functools.reduce(self.plus, parts) for i, parts in sorted(coefficients.items())}
-            after.append(_Affine(total, functools.reduce(self.plus, [*constant, drive])))
+            total = {i: self.total(parts) for i, parts in sorted(coefficients.items())}
+            after.append(_Affine(total, self.total([*constant, drive])))
         return after
 
-    def plus(self, x: Value, y: Value) -> Value:
-        """The sum by ⊕."""
-        fn = {"ring": "add", "max-plus": "max", "min-plus": "min", "log-sum-exp": "logaddexp"}
-        return self.b.map(fn[self.scan.algebra], x, y)
+    def total(self, parts: Sequence[Value]) -> Value:
+        """The sum by ⊕ of some values."""
+        return functools.reduce(functools.partial(plus, self.b, self.scan.algebra), parts)
 
     def times(self, transition: Value, v: Value) -> Value:
         """The product by ⊗, summed by ⊕ over the columns of one, which are the rows of the other."""
@@ -249,15 +248,4 @@ class _Maps:
         middle = {c: self.inner[c] if both else c for c in scan.cols}
         transition = b.rename(transition, middle)
         v = b.rename(v, {r: middle[c] for r, c in zip(scan.rows, scan.cols, strict=True)})
-        over = tuple(middle.values())
-        if scan.algebra == "ring":
-            return b.contract((transition, v), over)
-        term = b.map("add", transition, v)
-        if not over:
-            return term
-        if scan.algebra != "log-sum-exp":
-            return b.reduce("max" if scan.algebra == "max-plus" else "min", term, over)
-        top = b.map("stop", b.reduce("max", term, over))
-        top = b.map("where", b.map("eq", top, b.constant(-inf)), b.constant(0.0), top)
-        total = b.contract((b.map("exp", b.map("sub", term, top)),), over)
-        return b.map("add", b.map("log", total), top)
+        return times(b, scan.algebra, transition, v, middle.values())

@@ -6,6 +6,7 @@ care for speed. Every array has exactly the axes of its value, in order.
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -38,9 +39,16 @@ from recc.forms.block import (
 
 Array = NDArray[Any]
 
+#: What is done to a real operand or to the result (`op.out`) of an operation.
+Rounding = Callable[[Op, Value, Array], Array]
+
 
 def interpret(
-    block: Block, inputs: Mapping[str, Array], sizes: Mapping[str, int], dtype: DTypeLike = np.float64
+    block: Block,
+    inputs: Mapping[str, Array],
+    sizes: Mapping[str, int],
+    dtype: DTypeLike = np.float64,
+    rounding: Rounding | None = None,
 ) -> dict[str, Array]:
     """Runs a Block on arrays and gives its outputs by name.
 
@@ -50,6 +58,8 @@ def interpret(
         sizes: the size of each axis, by the axis that gives it (see `Block.root`).
         dtype: of real values: a NumPy real dtype, `np.longdouble` included (matrix functions and
             `erf` work in float64 whatever it is).
+        rounding: stands for rounding that is coarser than that of `dtype`: it is given every real operand and
+            every real result of each operation, and what it gives is taken instead.
 
     Raises:
         BlockError: if an input is missing or has another shape.
@@ -64,8 +74,11 @@ def interpret(
         run.env[v.name] = array
     with np.errstate(all="ignore"):
         for op in block.ops:
-            result = np.asarray(_RULES[type(op)](run, op))
-            run.env[op.out.name] = np.array(np.broadcast_to(result, run.shape(op.out.axes)), run.dtype(op.out))
+            result = np.asarray(_RULES[type(op)](run if rounding is None else run.seen_by(op, rounding), op))
+            result = np.array(np.broadcast_to(result, run.shape(op.out.axes)), run.dtype(op.out))
+            if rounding is not None and op.out.dtype == "real":
+                result = rounding(op, op.out, result)
+            run.env[op.out.name] = result
     return {name: run.env[v.name] for name, v in block.outputs}
 
 
@@ -78,6 +91,13 @@ class _Run:
         self.real = real
         self.env: dict[str, Array] = {}
         self.groups: dict[tuple[object, ...], list[Array]] = {}
+
+    def seen_by(self, op: Op, rounding: Rounding) -> _Run:
+        """The run as an operation sees it, its real operands rounded."""
+        seen = copy.copy(self)
+        rounded = {v.name: rounding(op, v, self.env[v.name]) for v in op.operands if v.dtype == "real"}
+        seen.env = {**self.env, **rounded}
+        return seen
 
     def dtype(self, v: Value) -> np.dtype[Any]:
         return {"real": self.real, "int": np.dtype(np.int64), "bool": np.dtype(np.bool_)}[v.dtype]
@@ -134,6 +154,9 @@ def _map(run: _Run, op: Map) -> Array:
     args = [run.at(v, op.out.axes) for v in op.args]
     if op.out.dtype == "real":
         args = [a if v.dtype == "bool" else a.astype(run.real) for a, v in zip(args, op.args, strict=True)]
+    elif op.out.dtype == "int":  # NumPy does not count with truth values
+        condition = 1 if op.fn == "where" else 0
+        args = [a.astype(np.int64) if k >= condition else a for k, a in enumerate(args)]
     return np.asarray(SCALAR[op.fn](*args))
 
 

@@ -22,7 +22,7 @@ from recc.forms.block import Block, BlockError
 from recc.forms.device import Device
 from recc.forms.distribute import Phase, distribute
 from recc.forms.passes import Parallel, Pass
-from recc.forms.segment import Carried, SegmentMap, block_map, carry_label
+from recc.forms.segment import Carried, SegmentMap, block_map
 from recc.forms.work import Held, Sweep, Walk
 
 _BYTES = 4  # of a float32
@@ -79,7 +79,7 @@ def phase_map(loop: Pass, phase: Phase) -> SegmentMap | None:
         if h.after in loop.step.input:
             inputs[h.after] = after
         outputs.append((h.before, after))
-        carries.append(Carried(carry_label(ports[h.before]), h.before, h.before, after.axes))
+        carries.append(Carried(ports[h.before].label, h.before, h.before, after.axes))
     block = replace(phase.block, inputs=tuple(inputs.values()), outputs=tuple(outputs))
     try:
         return block_map(block, carries)

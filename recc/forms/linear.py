@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from recc.forms.block import (
+    ZERO,
+    Algebra,
     Block,
     BlockError,
     Contract,
@@ -53,6 +55,10 @@ def bound_axes(op: Op) -> set[str]:
     return axes
 
 
+#: Gives one part of the result of an operation; `None` for zero.
+Rule = Callable[["At", Any], Value | None]
+
+
 class Linear:
     """A Block taken apart: what each value is at zero seeds, and its linear part in each seed.
 
@@ -60,18 +66,32 @@ class Linear:
     label, with the columns of the seed as further axes; a part that is not there is zero. A part may lack
     axes of its value: it is then the same along them.
 
+    A seed may itself be given in parts, as what is affine in something earlier. Each value then is as well, and the
+    parts of the outputs are the composition of both.
+
     Args:
         block: any Block that is affine in the seeds.
         seeds: for each input that counts as one its label and its columns: for some of its axes a new
             axis of the same size. Along its other axes no operation may mix elements of what depends on it
             (see `bound_axes`); the linear part is what one element does to its own place.
         b: a Builder that knows the axes of the Block and the columns.
+        given: the parts of each seed, by its name, if they are not those of an identity.
 
     Raises:
         BlockError: if an operation is not linear in a seed; names both.
     """
 
-    def __init__(self, block: Block, seeds: Mapping[str, tuple[str, Mapping[str, str]]], b: Builder):
+    #: The algebra that it is linear over, and the rules of it.
+    algebra: Algebra = "ring"
+    rules: Mapping[type[Op], Rule]
+
+    def __init__(
+        self,
+        block: Block,
+        seeds: Mapping[str, tuple[str, Mapping[str, str]]],
+        b: Builder,
+        given: Mapping[str, Mapping[str, Value]] | None = None,
+    ):
         self.b = b
         self.name = block.name
         self.reach = reach(block, {name: label for name, (label, _) in seeds.items()})
@@ -82,12 +102,16 @@ class Linear:
         self.table.update((v.name, b.input(v.name, v.axes, v.dtype)) for v in block.inputs if v.name not in seeds)
         for name, (label, columns) in seeds.items():
             if name in block.input:
-                self.parts[name] = {label: self.identity(columns)}
+                self.parts[name] = dict(given[name]) if given else {label: self.identity(columns)}
         for op in block.ops:
             if self.reach[op.out.name]:
                 self.parts[op.out.name] = dict(self.apart(op))
             else:
-                self.table[op.out.name] = b.replay(op, self.table)
+                self.table[op.out.name] = self.again(op)
+
+    def again(self, op: Op) -> Value:
+        """The result of an operation that depends on no seed."""
+        return self.b.replay(op, self.table)
 
     def identity(self, columns: Mapping[str, str]) -> Value:
         """1 where each mixed axis is at the place of its column, 0 elsewhere."""
@@ -100,11 +124,12 @@ class Linear:
 
     def apart(self, op: Op) -> Iterator[tuple[str, Value]]:
         """The parts of the result of an operation."""
-        if type(op) not in _RULES:
+        if type(op) not in self.rules:
             raise self.error(op)
-        for key in ("", *sorted(self.reach[op.out.name])):
-            found = _RULES[type(op)](_At(self, op, key), op)
-            if found is not None and self.b.known(found) != 0.0:
+        keys = {key for v in op.operands for key in self.parts_of(v)}
+        for key in sorted(keys):
+            found = self.rules[type(op)](At(self, op, key), op)
+            if found is not None and self.b.known(found) != ZERO[self.algebra]:
                 yield key, found
 
     def parts_of(self, v: Value) -> dict[str, Value]:
@@ -118,7 +143,7 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class _At:
+class At:
     """One part of one operation: what its operands are for that part."""
 
     linear: Linear
@@ -127,6 +152,7 @@ class _At:
 
     @property
     def b(self) -> Builder:
+        """What the parts are built with."""
         return self.linear.b
 
     def depends(self, v: Value) -> bool:
@@ -140,7 +166,7 @@ class _At:
     def sum_of(self, v: Value) -> Value:
         """The part of an operand, zero if there is none."""
         found = self.part(v)
-        return self.b.constant(0.0) if found is None else found
+        return self.b.constant(ZERO[self.linear.algebra]) if found is None else found
 
     def free(self, v: Value) -> Value:
         """An operand that must not depend on a seed."""
@@ -149,7 +175,7 @@ class _At:
         return self.linear.table[v.name]
 
 
-def _map(at: _At, op: Map) -> Value | None:
+def _map(at: At, op: Map) -> Value | None:
     b, args = at.b, op.args
     if op.fn in ("add", "sub"):
         return b.map(op.fn, *(at.sum_of(v) for v in args))
@@ -167,7 +193,7 @@ def _map(at: _At, op: Map) -> Value | None:
     raise at.linear.error(op)
 
 
-def _contract(at: _At, op: Contract) -> Value | None:
+def _contract(at: At, op: Contract) -> Value | None:
     b = at.b
     place = [at.depends(v) for v in op.args].index(True)
     factors = [at.free(v) for v in (*op.args[:place], *op.args[place + 1 :])]
@@ -181,22 +207,23 @@ def _contract(at: _At, op: Contract) -> Value | None:
     return b.contract((x, *factors), op.over)
 
 
-def _cumulate(at: _At, op: Cumulate) -> Value | None:
+def _cumulate(at: At, op: Cumulate) -> Value | None:
     if op.fn != "sum":
         raise at.linear.error(op)
     x = at.part(op.arg)
     return None if x is None else at.b.cumulate("sum", x, op.axis, op.reverse, op.exclusive, op.every)
 
 
-def _scan(at: _At, op: Scan) -> Value | None:
-    if op.algebra != "ring":
+def scan_apart(at: At, op: Scan) -> Value | None:
+    """The part of a component of a Scan over the same algebra."""
+    if op.algebra != at.linear.algebra:
         raise at.linear.error(op, f", but over the semiring {op.algebra}, not over sums and products")
     a = {kl: at.free(v) for kl, v in zip(op.entries, op.a, strict=True)}
     drives, firsts = [at.sum_of(v) for v in op.b], [at.sum_of(v) for v in op.first]
     return at.b.scan(a, drives, firsts, op.axis, op.algebra, op.rows, op.cols, op.reverse)[op.component]
 
 
-def _convolve(at: _At, op: Convolve) -> Value | None:
+def _convolve(at: At, op: Convolve) -> Value | None:
     b = at.b
     x = at.part(op.kernel if at.depends(op.kernel) else op.arg)
     other = at.free(op.arg if at.depends(op.kernel) else op.kernel)
@@ -206,24 +233,24 @@ def _convolve(at: _At, op: Convolve) -> Value | None:
     return b.convolve(kernel, arg, op.axis, op.over, op.reverse)
 
 
-def _mask(at: _At, op: Mask) -> Value | None:
+def _mask(at: At, op: Mask) -> Value | None:
     x = at.part(op.arg)
     return None if x is None else at.b.mask(x, op.row, op.col, op.strict)
 
 
-def _matrix(at: _At, op: Matrix) -> Value | None:
+def _matrix(at: At, op: Matrix) -> Value | None:
     if not op.fn.startswith("solve"):
         raise at.linear.error(op)
     a, x = at.free(op.args[0]), at.part(op.args[1])
     return None if x is None else at.b.matrix(op.fn, (a, x), op.rows, op.cols, transposed=op.transposed)
 
 
-def _shift(at: _At, op: Shift) -> Value | None:
+def _shift(at: At, op: Shift) -> Value | None:
     x = at.part(op.arg)
     return None if x is None else at.b.shift(x, op.axis, op.offset, op.edge)
 
 
-def _gather(at: _At, op: Gather) -> Value | None:
+def _gather(at: At, op: Gather) -> Value | None:
     b = at.b
     index, x = at.free(op.index), at.part(op.arg)
     if x is None:
@@ -235,7 +262,7 @@ def _gather(at: _At, op: Gather) -> Value | None:
     return b.gather(b.spread(x, (op.axis,)), op.axis, index, op.edge)
 
 
-def _scatter(at: _At, op: Scatter) -> Value | None:
+def _scatter(at: At, op: Scatter) -> Value | None:
     index, x = at.free(op.index), at.part(op.arg)
     if x is None:
         return None
@@ -244,24 +271,25 @@ def _scatter(at: _At, op: Scatter) -> Value | None:
     return at.b.scatter(wide, op.axis, index, op.edge, ({*wide.axes} - summed) | {op.axis})
 
 
-def _rename(at: _At, op: Rename) -> Value | None:
+def rename_apart(at: At, op: Rename) -> Value | None:
+    """The part of a Rename, over any algebra."""
     x = at.part(op.arg)
     return None if x is None else at.b.rename(x, dict(op.names))
 
 
-_RULES: Mapping[type[Op], Callable[[_At, Any], Value | None]] = {
+Linear.rules = {
     Map: _map,
     Contract: _contract,
     Cumulate: _cumulate,
-    Scan: _scan,
+    Scan: scan_apart,
     Convolve: _convolve,
     Mask: _mask,
     Matrix: _matrix,
     Shift: _shift,
     Gather: _gather,
     Scatter: _scatter,
-    Rename: _rename,
+    Rename: rename_apart,
 }
 
 
-__all__ = ["Linear", "bound_axes", "reach"]
+__all__ = ["At", "Linear", "Rule", "bound_axes", "reach", "rename_apart", "scan_apart"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf, log
+from math import log
 
 from recc.errors import Refusal, Unsupported
 from recc.forms.block import Value
 from recc.forms.builder import Builder
+from recc.forms.semiring import logsumexp, powers
 from recc.recurrence import Along, Apply, Expr, Matrix, Number, Read, Recurrence, Reduce, Step
 
 
@@ -135,10 +136,10 @@ class Lowering:
             )
         value = b.spread(self.real(arg.re), over)
         if expr.fn == "logsumexp":
-            return Pair(self._logsumexp(value, over, hint))
+            return Pair(logsumexp(b, value, over, hint))
         if expr.fn == "softmax":
-            powers = self._powers(value, over)[0]
-            return Pair(b.map("div", powers, b.contract((powers,), over), hint=hint))
+            shares = powers(b, value, over)[0]
+            return Pair(b.map("div", shares, b.contract((shares,), over), hint=hint))
         assert expr.fn in ("max", "min", "prod")
         return Pair(b.reduce(expr.fn, value, over, hint=hint))  # type: ignore[arg-type]  # asserted above
 
@@ -153,23 +154,6 @@ class Lowering:
         nothing = b.map("le", square, b.constant(0.0))
         inner = b.map("where", nothing, b.constant(1.0), square)
         return b.map("where", nothing, b.constant(0.0), b.map("sqrt", inner), hint=hint)
-
-    def _powers(self, value: Value, over: tuple[str, ...]) -> tuple[Value, Value]:
-        """`exp(value - m)` and m, the maximum, with m = 0 where it is infinite so that no NaN appears."""
-        b = self.builder
-        top = b.map("stop", b.reduce("max", value, over))
-        finite = b.map("lt", b.map("abs", top), b.constant(inf))
-        top = b.map("where", finite, top, b.constant(0.0))
-        return b.map("exp", b.map("sub", value, top)), top
-
-    def _logsumexp(self, value: Value, over: tuple[str, ...], hint: str) -> Value:
-        b = self.builder
-        powers, top = self._powers(value, over)
-        total = b.contract((powers,), over)
-        # Asked this way round a NaN is not taken for nothing.
-        nothing = b.map("le", total, b.constant(0.0))
-        inner = b.map("log", b.map("where", nothing, b.constant(1.0), total))
-        return b.map("where", nothing, b.constant(-inf), b.map("add", inner, top), hint=hint)
 
     def _grouped(self, values: list[Value], whole: set[str]) -> list[Value]:
         """Factors multiplied together as long as the product has fewer axes than the whole.

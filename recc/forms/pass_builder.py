@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from recc.forms.block import BlockDtype, Value
 from recc.forms.lower import Lowering, Pair
-from recc.forms.passes import Carry, Pass, Port, Role
+from recc.forms.passes import Carry, Pass, Port, Role, part_name
 from recc.recurrence import Expr, Kind, Read, Reduce, Symbol, reads
 
 if TYPE_CHECKING:
@@ -168,9 +168,12 @@ class PassBuilder:
             self.prologue.output(name, self.prologue.spread(self._in_prologue.real(part), carry.axes))
 
     def _starts(self, carry: Carry) -> bool:
-        """Whether the pass runs the way that the carried name's stage does, so that its initial value counts."""
+        """Whether the pass runs the way that the carried name's stage does, so that its initial value counts.
+
+        A stage that reads no step of its own starts from the left, as in the reference.
+        """
         stage = self.plan.stage_of.get(carry.symbol)
-        return stage is not None and self.rec.stages[stage].direction[0] in (0, self.direction)
+        return stage is not None and (self.rec.stages[stage].direction[0] or 1) == self.direction
 
     def _write(self, output: str, role: Role, symbol: Symbol, pair: Pair, name: str) -> None:
         axes = self.plan.layout(symbol)
@@ -355,7 +358,7 @@ class PassBuilder:
 
 
 def _part_names(name: str, is_complex: bool) -> tuple[str, ...]:
-    return (f"{name}_re", f"{name}_im") if is_complex else (name,)
+    return tuple(part_name(name, is_complex, part) for part in range(1 + is_complex))
 
 
 def _kept_name(key: Delay) -> str:

@@ -18,6 +18,11 @@ from recc.recurrence import Recurrence
 Role = Literal["argument", "carry", "kept", "prologue", "clock", "output", "map"]
 
 
+def part_name(name: str, pair: bool, part: int) -> str:
+    """The name of a part of a tensor: its own, or for complex numbers NAME_re and NAME_im."""
+    return f"{name}_{('re', 'im')[part]}" if pair else name
+
+
 @dataclass(frozen=True)
 class Port:
     """One real tensor that enters or leaves a Block, and what it is outside.
@@ -38,6 +43,11 @@ class Port:
     lags: tuple[int, ...] = ()
     starts: tuple[int, ...] = ()
 
+    @property
+    def label(self) -> str:
+        """The name of this part of the tensor."""
+        return part_name(self.name, self.complex, self.part)
+
 
 @dataclass(frozen=True)
 class Carry:
@@ -52,6 +62,10 @@ class Carry:
     axes: tuple[str, ...]
     complex: bool
     slot: bool
+
+    def label(self, part: int) -> str:
+        """The name of one of its parts."""
+        return part_name(self.name, self.complex, part)
 
 
 @dataclass(frozen=True)

@@ -281,7 +281,7 @@ def _parts(loop: Pass) -> dict[Part, str]:
     found = {}
     for carry in loop.carries:
         for part in range(1 + carry.complex):
-            found[carry.name, part] = f"{carry.name}_{('re', 'im')[part]}" if carry.complex else carry.name
+            found[carry.name, part] = carry.label(part)
     return found
 
 

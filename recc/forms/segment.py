@@ -20,10 +20,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from recc.forms.block import Block, Value
+from recc.forms.block import Algebra, Block, Value
 from recc.forms.builder import Builder
 from recc.forms.linear import Linear, bound_axes, reach
-from recc.forms.passes import Pass, Port
+from recc.forms.passes import Pass
+from recc.forms.semilinear import linear_over, readable
 
 #: The axes of each entry of M that may be there, by (label of the carry after, label of the carry before).
 Entries = dict[tuple[str, str], frozenset[str]]
@@ -74,15 +75,23 @@ def block_map(step: Block, carries: Sequence[Carried]) -> SegmentMap:
 
     Raises `BlockError` as `segment_map` does.
     """
-    return _Maker(step, carries).make()
+    return _Chunk(step, carries).make()
 
 
-class _Maker:
-    """Makes the map of one Block: finds mixed axes, runs the linear part, lays out the pieces."""
+class Maker:
+    """What makes maps of one Block: finds mixed axes, runs the linear part, tells which entries M has.
 
-    def __init__(self, step: Block, carries: Sequence[Carried]):
+    Args:
+        step: the Block.
+        carries: what is carried; the Block is affine in what it is before.
+        algebra: the algebra that it is affine over.
+        more: other outputs of the Block, that do not depend on these carries.
+    """
+
+    def __init__(self, step: Block, carries: Sequence[Carried], algebra: Algebra = "ring", more: Sequence[str] = ()):
         self.carries = carries
-        step = step.live([c.after for c in self.carries])
+        self.algebra: Algebra = algebra
+        step = readable(algebra, step.live([*(c.after for c in self.carries), *more]))
         self.step = step
         reached = reach(step, {c.before: c.label for c in self.carries})
         after = {c.label: reached.get(step.output[c.after].name, frozenset()) for c in self.carries}
@@ -92,25 +101,10 @@ class _Maker:
         every = {a for axes in self.mixed.values() for a in axes}
         self.column = {a: _free_name(f"{a}_in", step.order) for a in step.order if a in every}
 
-    def make(self) -> SegmentMap:
+    def linear(self, b: Builder, given: Mapping[str, Mapping[str, Value]] | None = None) -> Linear:
+        """The Block taken apart, for carries that are given in parts, or for an identity in their place."""
         seeds = {c.before: (c.label, self.columns(c.label)) for c in self.carries}
-        linear = Linear(self.step, seeds, self.new_builder("pieces"))
-        entries: dict[tuple[str, str], Value] = {}
-        offsets: dict[str, Value] = {}
-        for p in self.carries:
-            parts = linear.parts_of(self.step.output[p.after])
-            offsets[p.label] = parts.pop("", linear.b.constant(0.0))
-            entries.update({(p.label, q): v for q, v in parts.items()})
-        axes = self.closed({key: frozenset(v.axes) for key, v in entries.items()})
-        b = linear.b
-        for (p_label, q_label), wide in axes.items():
-            found = entries.get((p_label, q_label))
-            b.output(f"M {p_label} {q_label}", b.spread(b.constant(0.0) if found is None else found, b.sort(wide)))
-        for p in self.carries:
-            b.output(f"F {p.label}", b.spread(offsets[p.label], p.axes))
-        pieces = b.build().live()
-        mixed = tuple(self.column.items())
-        return SegmentMap(pieces, self.join(axes), self.apply(axes), mixed)
+        return linear_over(self.algebra, self.step, seeds, b, given)
 
     def new_builder(self, name: str) -> Builder:
         """A Builder that knows the columns of M."""
@@ -137,6 +131,37 @@ class _Maker:
                         closed[p, q], grown = wide, True
         labels = [c.label for c in self.carries]
         return dict(sorted(closed.items(), key=lambda item: tuple(map(labels.index, item[0]))))
+
+    def pieces_in(
+        self, b: Builder, axes: Entries, number: str
+    ) -> tuple[dict[tuple[str, str], Value], dict[str, Value]]:
+        """The pieces of one chunk as inputs of a Block."""
+        m = {(p, q): b.input(f"M{number} {p} {q}", wide) for (p, q), wide in axes.items()}
+        return m, {c.label: b.input(f"F{number} {c.label}", c.axes) for c in self.carries}
+
+
+class _Chunk(Maker):
+    """Lays out the pieces of the map of one chunk over the ring."""
+
+    def make(self) -> SegmentMap:
+        """The map."""
+        linear = self.linear(self.new_builder("pieces"))
+        entries: dict[tuple[str, str], Value] = {}
+        offsets: dict[str, Value] = {}
+        for p in self.carries:
+            parts = linear.parts_of(self.step.output[p.after])
+            offsets[p.label] = parts.pop("", linear.b.constant(0.0))
+            entries.update({(p.label, q): v for q, v in parts.items()})
+        axes = self.closed({key: frozenset(v.axes) for key, v in entries.items()})
+        b = linear.b
+        for (p_label, q_label), wide in axes.items():
+            found = entries.get((p_label, q_label))
+            b.output(f"M {p_label} {q_label}", b.spread(b.constant(0.0) if found is None else found, b.sort(wide)))
+        for p in self.carries:
+            b.output(f"F {p.label}", b.spread(offsets[p.label], p.axes))
+        pieces = b.build().live()
+        mixed = tuple(self.column.items())
+        return SegmentMap(pieces, self.join(axes), self.apply(axes), mixed)
 
     def join(self, axes: Entries) -> Block:
         """The Block of `(M2 M1, M2 F1 + F2)`."""
@@ -172,25 +197,13 @@ class _Maker:
             b.output(p.after, b.spread(_total(b, terms), p.axes))
         return b.build()
 
-    def pieces_in(
-        self, b: Builder, axes: Entries, number: str
-    ) -> tuple[dict[tuple[str, str], Value], dict[str, Value]]:
-        """The pieces of one chunk as inputs of a Block."""
-        m = {(p, q): b.input(f"M{number} {p} {q}", wide) for (p, q), wide in axes.items()}
-        return m, {c.label: b.input(f"F{number} {c.label}", c.axes) for c in self.carries}
-
-
-def carry_label(port: Port) -> str:
-    """The name of a real tensor that is carried."""
-    return f"{port.name}_{('re', 'im')[port.part]}" if port.complex else port.name
-
 
 def _carries(loop: Pass) -> list[Carried]:
     before = {(p.name, p.part): p.value for p in loop.reads if p.role == "carry"}
     found = []
     for port in loop.writes:
         if port.role == "carry":
-            label = carry_label(port)
+            label = port.label
             axes = loop.step.output[port.value].axes
             found.append(Carried(label, before.get((port.name, port.part), label), port.value, axes))
     return found
@@ -230,4 +243,4 @@ def _free_name(name: str, taken: tuple[str, ...]) -> str:
     return name
 
 
-__all__ = ["Carried", "SegmentMap", "block_map", "carry_label", "segment_map"]
+__all__ = ["Carried", "Entries", "Maker", "SegmentMap", "block_map", "segment_map"]

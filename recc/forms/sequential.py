@@ -30,7 +30,7 @@ from functools import cached_property
 from recc.forms.builder import Builder
 from recc.forms.pass_builder import Delay, PassBuilder
 from recc.forms.passes import LANE, Carry, Pass, Port, Role, Sequential
-from recc.recurrence import Recurrence, Reduce, Stage, Symbol, reads
+from recc.recurrence import Kind, Recurrence, Reduce, Stage, Symbol, reads
 
 
 def derive_sequential(rec: Recurrence, lanes: Iterable[str] | None = None) -> Sequential:
@@ -105,12 +105,12 @@ class Planner:
     @cached_property
     def slot_delays(self) -> dict[Delay, str]:
         """The delay behind each slot."""
-        ways = {s.direction[0] for s in self.rec.stages if s.states}
-        program = -1 if ways and 1 not in ways and -1 in ways else 1
+        own = {name: self.rec.stages[i].direction[0] or 1 for name, i in self.stage_of.items()}
+        program = -1 if {own[s.name] for s in self.rec.states} == {-1} else 1
         found: dict[Delay, str] = {}
         for slot in self.rec.slots:
-            stage = self.rec.stages[self.stage_of[slot.symbol]] if slot.symbol in self.stage_of else None
-            way = (stage.direction[0] if stage is not None else 0) or program
+            is_state = self.rec.table[slot.symbol].kind is Kind.STATE
+            way = own[slot.symbol] if is_state else program
             found[(slot.symbol, (way * slot.depth,))] = slot.name
         return found
 

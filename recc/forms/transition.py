@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 from recc.forms import pairs
 from recc.forms.block import Value
 from recc.forms.lower import Pair
+from recc.forms.passes import part_name
+from recc.forms.semiring import PLUS
 from recc.recurrence import Along, At
 from recc.structure import Affine, Drive, Term
 
 if TYPE_CHECKING:
     from recc.forms.chunk_builder import ChunkBuilder
 
-_SUM = {"ring": "add", "max-plus": "max", "min-plus": "min", "log-sum-exp": "logaddexp"}
 #: What changes nothing under ⊕, by algebra.
 ZERO = {"ring": 0.0, "max-plus": -inf, "min-plus": inf, "log-sum-exp": -inf}
 
@@ -90,7 +91,7 @@ class Transition:
                 source = (entry.source, abs(entry.lags[0]))
                 for key, value in self._parts(entry.target, source, coefficient).items():
                     found.setdefault(key, []).append(value)
-        plus = _SUM[self.structure.algebra]
+        plus = PLUS[self.structure.algebra]
         table: dict[tuple[int, int], Value] = {}
         for key, values in found.items():
             table[key] = values[0]
@@ -190,7 +191,7 @@ class Transition:
             value = b.map("real", groups[0].re)
             for g in groups[1:]:
                 value = b.map("add", value, b.map("real", g.re))
-            total = value if k == 0 else b.map(_SUM[self.structure.algebra], total, value)
+            total = value if k == 0 else b.map(PLUS[self.structure.algebra], total, value)
         return Pair(total)
 
     def first(self) -> list[Value]:
@@ -205,8 +206,8 @@ class Transition:
         """What to call the components, one step after they were read."""
         depth = ["" if c.depth == 1 else f"_lag{c.depth - 1}" for c in self.components]
         parts = {c.state: c.part for c in self.components}
-        part = [("_re", "_im")[c.part] if parts[c.state] else "" for c in self.components]
-        return [f"{c.state}{d}{p}" for c, d, p in zip(self.components, depth, part, strict=True)]
+        named = zip(self.components, depth, strict=True)
+        return [part_name(f"{c.state}{d}", parts[c.state] > 0, c.part) for c, d in named]
 
     def state(self, values: Sequence[Value], state: str) -> Pair:
         """A state out of the values of the components."""

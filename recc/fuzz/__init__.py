@@ -23,7 +23,9 @@ from .agree import (
 )
 from .case import Case, draw_case
 from .draw import Shapes, draw_arguments, draw_initial, draw_symbol
-from .engine import CounterExample, Report, Trial, fuzz
+from .engine import CounterExample, Report, Trial, fuzz, fuzz_grammar
+from .saved import replay, save
+from .shrink import Budget, shrink
 
 
 class _Fuzz(ModuleType):
@@ -37,7 +39,7 @@ class _Fuzz(ModuleType):
 sys.modules[__name__].__class__ = _Fuzz
 
 __all__ = [
-    "TOLERANCE", "Agreement", "Case", "CounterExample", "Derivative", "Report", "Shapes", "Trial", "compare",
-    "directional_gradient", "draw_arguments", "draw_case", "draw_initial", "draw_symbol", "fuzz", "inner",
-    "no_differences", "random_direction", "rel_rms", "tolerance",
+    "TOLERANCE", "Agreement", "Budget", "Case", "CounterExample", "Derivative", "Report", "Shapes", "Trial", "compare",
+    "directional_gradient", "draw_arguments", "draw_case", "draw_initial", "draw_symbol", "fuzz", "fuzz_grammar",
+    "inner", "no_differences", "random_direction", "rel_rms", "replay", "save", "shrink", "tolerance",
 ]  # fmt: skip

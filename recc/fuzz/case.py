@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,20 +12,24 @@ import numpy as np
 from recc.recurrence import Kind, Recurrence, reads
 
 from .draw import Array, Shapes, draw_arguments, draw_initial
+from .edges import KINDS, possible
 
 Arrays = dict[str, Array]
 
 #: So many choices of sizes there are for one seed: every one costs a compilation.
 _SIZES = 3
+#: How arrays may lie in memory beside the ordinary way.
+_LAYOUTS = ("transposed", "strided")
 
 
 @dataclass(frozen=True)
 class Case:
     """What one case runs. Its arrays are float64 (complex128) with values that float32 can hold.
 
-    `edges`: values on the bounds of domains and far away are among the arguments. `initial` is empty
-    where no state is given. `cut` is the step at which the run is cut in two, `offsets` are boundaries of
-    packed sequences within the first row.
+    `edges`: values at the edges of domains are among the arguments; `kinds` says which (`recc.fuzz.edges`),
+    and what else is out of the ordinary: no steps, one step, axes of size 1, empty packed sequences, arrays
+    that are not contiguous. `initial` is empty where no state is given. `cut` is the step at which the run
+    is cut in two, `offsets` are boundaries of packed sequences within the first row.
     """
 
     rec: Recurrence
@@ -36,6 +41,7 @@ class Case:
     initial: Arrays
     cut: int
     offsets: tuple[int, ...]
+    kinds: tuple[str, ...] = ()
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -57,7 +63,8 @@ class Case:
         words += [f"{name} = {steps}" for name, steps in zip(scan, self.shapes.steps, strict=True)]
         words += [f"B = {self.shapes.batch}"]
         words += [f"heads {self.shapes.heads}"] if self.shapes.heads else []
-        words += ["values at the ends of domains"] if self.edges else []
+        words += [f"values at the edges of domains ({', '.join(k for k in self.kinds if k in KINDS)})"] * self.edges
+        words += [k for k in self.kinds if k in _LAYOUTS]
         words += [f"initial {', '.join(self.initial)}"] if self.initial else []
         return ", ".join(words)
 
@@ -70,14 +77,52 @@ def draw_case(rec: Recurrence, seed: int, number: int, steps: Sequence[int]) -> 
     extents = tuple(int(rng.choice(list(steps))) if one_scan else int(rng.integers(0, 5)) for _ in rec.scan)
     # Four heads or more become the vector axis of a thin program, which is a kernel of its own.
     heads = ((), (2,), (5,) if kind == 0 else (3, 1), ())[int(rng.integers(4))]
+    # A batch axis comes with an input: a state alone cannot bring one.
+    heads = heads if rec.of_kind(Kind.INPUT) else ()
     shapes = Shapes(_sizes(rec, seed, kind), extents, int(rng.integers(1, 4)), heads)
-    edges = bool(rng.random() < 0.4)
-    arguments = _narrow(draw_arguments(rec, shapes, rng, edges=edges))
-    initial = _narrow(draw_initial(rec, shapes, rng)) if rec.slots and rng.random() < 0.5 else {}
+    kinds = [k for k in possible(rec) if rng.random() < 0.4] if rng.random() < 0.4 else []
+    arguments = _narrow(rec, draw_arguments(rec, shapes, rng, edges=kinds))
+    initial = _narrow(rec, draw_initial(rec, shapes, rng)) if rec.slots and rng.random() < 0.5 else {}
     cut = int(rng.integers(0, extents[0] + 1))
-    inside = np.sort(rng.integers(0, extents[0] + 1, 3))
-    offsets = (0, *(int(n) for n in inside), extents[0])
-    return Case(rec, seed, number, shapes, edges, arguments, initial, cut, offsets)
+    offsets = _offsets(extents[0], rng)
+    layout = _LAYOUTS[int(rng.integers(2))] if rng.random() < 0.15 else ""
+    if layout:
+        arguments = {n: laid_out(v, layout) for n, v in arguments.items()}
+        initial = {n: laid_out(v, layout) for n, v in initial.items()}
+    odd = {
+        "no steps": 0 in extents,
+        "one step": 1 in extents,
+        "axes of size 1": 1 in shapes.sizes.values(),
+        "empty sequences": any(a == b for a, b in pairwise(offsets)),
+        layout: bool(layout),
+    }
+    told = (*kinds, *(name for name, holds in odd.items() if holds))
+    return Case(rec, seed, number, shapes, bool(kinds), arguments, initial, cut, offsets, told)
+
+
+def steps_around(chunk: int) -> tuple[int, ...]:
+    """Lengths of sequences where a form that works in chunks of so many steps may break."""
+    return tuple(sorted({0, 1, chunk - 1, chunk, chunk + 1, 2 * chunk + 1}))
+
+
+def laid_out(value: Array, layout: str) -> Array:
+    """The same array with its axes the other way round in memory, or with gaps of NaN between its elements."""
+    if value.ndim == 0:
+        return value
+    if layout == "transposed":
+        return np.asarray(value, order="F")
+    filler = np.nan if value.dtype.kind in "fc" else 0
+    wide = np.full((*value.shape[:-1], 2 * value.shape[-1]), filler, value.dtype)
+    wide[..., ::2] = value
+    return wide[..., ::2]
+
+
+def _offsets(steps: int, rng: np.random.Generator) -> tuple[int, ...]:
+    """Boundaries of packed sequences; empty ones among them, at the ends too."""
+    inside = rng.integers(0, steps + 1, 3)
+    if rng.random() < 0.3:
+        inside[int(rng.integers(3))] = (0, steps)[int(rng.integers(2))]
+    return (0, *(int(n) for n in np.sort(inside)), steps)
 
 
 def looks_ahead(rec: Recurrence) -> bool:
@@ -95,8 +140,20 @@ def _sizes(rec: Recurrence, seed: int, kind: int) -> dict[str, int]:
     return {name: int(rng.integers(low, high)) for name in roots}
 
 
-def _narrow(arrays: Arrays) -> Arrays:
-    return {n: cast(v, "float32", "float64") for n, v in arrays.items()}
+def _narrow(rec: Recurrence, arrays: Arrays) -> Arrays:
+    """Arrays with values that float32 can hold too, still within their domains."""
+    return {n: _within(rec, n, cast(v, "float32", "float64")) for n, v in arrays.items()}
+
+
+def _within(rec: Recurrence, name: str, value: Array) -> Array:
+    """A value that rounding took over a bound, back to the next number of float32 inside."""
+    symbol = rec.table.get(name)
+    if symbol is None or symbol.dtype != "real" or not symbol.domain.bounded:
+        return value
+    narrow, domain = value.astype(np.float32), symbol.domain
+    for over, inner in ((value > domain.upper, -np.inf), (value < domain.lower, np.inf)):
+        narrow = np.where(over, np.nextafter(narrow, np.float32(inner)), narrow)
+    return narrow.astype(np.float64)
 
 
 def cast(value: Array, *dtypes: str) -> Array:
@@ -107,4 +164,4 @@ def cast(value: Array, *dtypes: str) -> Array:
     return value
 
 
-__all__ = ["Arrays", "Case", "cast", "draw_case", "looks_ahead"]
+__all__ = ["Arrays", "Case", "cast", "draw_case", "laid_out", "looks_ahead", "steps_around"]

@@ -1,13 +1,13 @@
 """Arguments drawn from the domains that a program declares.
 
 What a caller promises is what is drawn: intervals uniformly, half-lines with a spread of several sizes,
-unit vectors on the sphere, indices over their axis. With `edges`, values on closed bounds and at the far
-end of half-lines are mixed in, because that is where kernels break.
+unit vectors on the sphere, indices over their axis. With `edges`, values of some kinds from the edges of
+domains are mixed in (`recc.fuzz.edges`), because that is where kernels break.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from math import inf, prod, sqrt
 from typing import Any
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from recc.recurrence import Domain, Kind, Recurrence, Symbol
 
+from .edges import EVERYWHERE, mixed
+
 Array = NDArray[Any]
 
-_EDGE_SHARE = 0.15
-_FAR = 30.0  # exp(-30) is below the resolution of float32
 _STABLE = 0.5  # a dense matrix of normals times 0.5 / sqrt(n) has spectral radius 0.5 and norm near 1
 
 
@@ -47,11 +47,13 @@ def draw_arguments(
     shapes: Shapes,
     rng: np.random.Generator,
     *,
-    edges: bool = False,
+    edges: bool | Collection[str] = False,
     dtype: Any = np.float64,
 ) -> dict[str, Array]:
     """Draw every argument of a program from its domain.
 
+    `edges` are the kinds of values at the edges of domains that are mixed in; `True` stands for those that
+    leave every program stable (`recc.fuzz.edges.EVERYWHERE`).
     Inputs are `[B, *steps, *heads, *axes]`, parameters and constants `[*axes]` (or `[*heads, *axes]`).
     Real arguments have `dtype`, complex ones its complex kin, the others int64 and bool.
     """
@@ -82,7 +84,7 @@ def draw_symbol(
     lead: tuple[int, ...],
     rng: np.random.Generator,
     *,
-    edges: bool = False,
+    edges: bool | Collection[str] = False,
     dtype: Any = np.float64,
 ) -> Array:
     """Draw `[*lead, *axes]` for one symbol.
@@ -91,64 +93,63 @@ def draw_symbol(
     size of its last one, and half that if it is square (a transition then contracts).
     """
     shape = lead + shapes.of(rec, symbol.axes)
+    kinds = frozenset(EVERYWHERE if edges is True else edges or ())
     if symbol.dtype == "bool":
-        return rng.random(shape) < 0.5
-    if symbol.dtype == "int":
-        return _draw_int(rec, symbol, shapes, shape, rng, edges)
-    value = _draw_real(symbol.domain, shape, rng, edges)
-    if symbol.dtype == "complex":
-        value = _draw_complex(symbol.domain, shape, rng, edges)
-    if symbol.domain.unit:
-        value = _normalise(value)
-    elif not symbol.domain.bounded and symbol.kind is not Kind.INPUT:
-        value = value * _scale(rec, symbol, shapes)
+        value = rng.random(shape) < 0.5
+    elif symbol.dtype == "int":
+        value = _draw_int(rec, symbol, shapes, shape, rng)
+    else:
+        value = _draw_number(rec, symbol, shapes, shape, rng)
+    if kinds:
+        value = mixed(rec, symbol, value, kinds, rng)
+    if value.dtype.kind not in "fc":
+        return value
     return value.astype(np.result_type(dtype, np.complex64) if symbol.dtype == "complex" else dtype)
 
 
+def _draw_number(
+    rec: Recurrence, symbol: Symbol, shapes: Shapes, shape: tuple[int, ...], rng: np.random.Generator
+) -> Array:
+    """A real or complex value, scaled as a program can bear it."""
+    value = _draw_real(symbol.domain, shape, rng)
+    if symbol.dtype == "complex":
+        value = _draw_complex(symbol.domain, shape, rng)
+    if symbol.domain.unit:
+        return _normalise(value)
+    if not symbol.domain.bounded and symbol.kind is not Kind.INPUT:
+        return value * _scale(rec, symbol, shapes)
+    return value
+
+
 def _draw_int(
-    rec: Recurrence, symbol: Symbol, shapes: Shapes, shape: tuple[int, ...], rng: np.random.Generator, edges: bool
+    rec: Recurrence, symbol: Symbol, shapes: Shapes, shape: tuple[int, ...], rng: np.random.Generator
 ) -> Array:
     domain = symbol.domain
     low = int(np.ceil(domain.lower)) if domain.lower > -inf else 0
     high = int(np.floor(domain.upper)) + 1 if domain.upper < inf else low + 10
     if symbol.indexes is not None:
         low, high = 0, shapes.of(rec, (symbol.indexes,))[0]
-    if high <= low:
-        return np.zeros(shape, np.int64)
-    value = rng.integers(low, high, shape)
-    return _mix(value, [low, high - 1], rng) if edges else value
+    return rng.integers(low, high, shape) if high > low else np.zeros(shape, np.int64)
 
 
-def _draw_complex(domain: Domain, shape: tuple[int, ...], rng: np.random.Generator, edges: bool) -> Array:
+def _draw_complex(domain: Domain, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """A bound on a complex value is a bound on its magnitude; the phase is free."""
     if not domain.bounded:
         return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)) / sqrt(2)
-    return np.asarray(_draw_real(domain, shape, rng, edges) * np.exp(2j * np.pi * rng.random(shape)))
+    return np.asarray(_draw_real(domain, shape, rng) * np.exp(2j * np.pi * rng.random(shape)))
 
 
-def _draw_real(domain: Domain, shape: tuple[int, ...], rng: np.random.Generator, edges: bool) -> Array:
+def _draw_real(domain: Domain, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     low, high = domain.lower, domain.upper
     if low > -inf and high < inf:
         value = low + (high - low) * rng.random(shape)
         inner = 1e-3 * (high - low)
-        value = np.clip(value, low + inner * domain.lower_open, high - inner * domain.upper_open)
-        ends = [low] * (not domain.lower_open) + [high] * (not domain.upper_open)
-    elif low > -inf or high < inf:
+        return np.clip(value, low + inner * domain.lower_open, high - inner * domain.upper_open)
+    if low > -inf or high < inf:
         sign, bound = (1.0, low) if low > -inf else (-1.0, high)
-        is_open = domain.lower_open if low > -inf else domain.upper_open
         # log-normal: most values below 1, some at a hundredth, some at several
-        value = bound + sign * np.exp(rng.standard_normal(shape) * 1.2 - 1.0)
-        ends = [bound + sign * _FAR, bound + sign * 1e-6] + [bound] * (not is_open)
-    else:
-        value = rng.standard_normal(shape)
-        ends = [0.0]
-    return _mix(value, ends, rng) if edges and ends else value
-
-
-def _mix(value: Array, ends: list[Any], rng: np.random.Generator) -> Array:
-    """Replace a share of the elements by values from a list."""
-    chosen = rng.random(value.shape) < _EDGE_SHARE
-    return np.where(chosen, rng.choice(np.asarray(ends), value.shape), value)
+        return np.asarray(bound + sign * np.exp(rng.standard_normal(shape) * 1.2 - 1.0))
+    return rng.standard_normal(shape)
 
 
 def _normalise(value: Array) -> Array:

@@ -20,7 +20,7 @@ from recc.forms.joining import Joinable, joinable, joins_phase
 from recc.forms.parallel import chained
 from recc.forms.passes import Parallel
 from recc.forms.table import Form
-from recc.recurrence import Recurrence
+from recc.recurrence import Kind, Recurrence
 from recc.runtime.call import Call, check_clock
 from recc.runtime.layout import lay_out
 from recc.runtime.options import form_named
@@ -130,6 +130,8 @@ class Eager:
     def _run(
         self, call: Call, arguments: Mapping[str, torch.Tensor], initial: Mapping[str, torch.Tensor], final: bool
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        # Constants have no gradient, whatever the tensors are that a caller gives for them.
+        arguments = {n: v.detach() if self.rec.table[n].kind is Kind.CONST else v for n, v in arguments.items()}
         # `index` makes plain numbers of the symbols by which a tracer may stand for sizes.
         shapes = {n: tuple(map(index, v.shape)) for n, v in arguments.items()}
         states = {n: tuple(map(index, v.shape)) for n, v in initial.items()}

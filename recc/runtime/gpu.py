@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from recc.backends.triton_gpu.module import Text
 from recc.backends.triton_gpu.order import order_of
 from recc.backends.triton_gpu.plan import ARCH, Plan, Space
 from recc.backends.triton_gpu.spec import Compute, Products
+from recc.backends.triton_gpu.tuning import bucket
 from recc.errors import Refusal, Unsupported
 from recc.forms.table import Form
 from recc.recurrence import Recurrence
@@ -32,6 +34,11 @@ _CHUNK = {"chunked": 64, "scan": 32}
 def interpreted() -> bool:
     """Whether kernels run in Triton's interpreter, on the CPU."""
     return os.environ.get("TRITON_INTERPRET", "0").lower() not in ("0", "", "false", "off", "no")
+
+
+def tunes(device: torch.device) -> bool:
+    """Whether calls with tensors on a device run cuts that were tuned there."""
+    return tuning() and device.type in COMPILED and not interpreted()
 
 
 def check_device(device: torch.device) -> None:
@@ -54,13 +61,17 @@ def check_device(device: torch.device) -> None:
 
 @dataclass(frozen=True)
 class Key:
-    """What decides which kernels a call runs: never the number of steps or of sequences themselves."""
+    """What decides which kernels a call runs: never the number of steps or of sequences.
+
+    `heads` is that of a sequence, coarsely, where cuts are tuned for it (`Gpu.heads`), and 0 where they are not.
+    """
 
     sizes: tuple[tuple[str, int], ...]
     batch: int
     compute: Compute
     products: Products
     packed: bool
+    heads: int = 0
 
 
 @dataclass
@@ -77,6 +88,11 @@ class Gpu:
     _forms: dict[str, Form] = field(default_factory=dict)
     #: What calls are laid out like, by shapes; `recc.runtime.gpu_frame` fills it.
     frames: dict[Any, Any] = field(default_factory=dict)
+
+    def heads(self, batch: Sequence[int], device: torch.device) -> int:
+        """The heads of a call's sequences as they stand in its key."""
+        # Over several scan axes there is one way to go.
+        return bucket(prod(map(int, batch))) if len(self.rec.scan) == 1 and tunes(device) else 0
 
     def module(self, key: Key) -> Module:
         """The kernels for a call, built on first use. Raises `Unsupported` where there are none."""
@@ -116,7 +132,7 @@ class Gpu:
         raise problem
 
     def _cut(self, name: str, key: Key) -> Plan:
-        """How a form is cut into programs: as tuned if `RECC_TUNE` says so, else by the table and the model.
+        """How a form is cut into programs: as tuned if the key is of a call that tunes, else by table and model.
 
         In the interpreter, where no size of chunks is faster than another, it is the usual one.
         """
@@ -126,9 +142,8 @@ class Gpu:
             self._derived(name), dict(key.sizes), key.batch, key.compute, key.products, key.packed, free,
             arch_of(device) or ARCH,
         )  # fmt: skip
-        # Over several scan axes there is one way to go.
-        if len(self.rec.scan) == 1 and tuning() and device.type == "cuda" and not interpreted():
-            return tuned(space, device)
+        if key.heads:
+            return tuned(space, device, key.heads)
         return space.shipped() or space.first()
 
     def _derived(self, name: str) -> Form:

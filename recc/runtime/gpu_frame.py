@@ -84,7 +84,7 @@ class Frame:
         # Sizes of axes decide on kernels, so that a tracer's symbols for them become numbers; T and N stay.
         sizes = tuple((n, int(size)) for n, size in lay.sizes.items())
         products = products_of((t.dtype for t in args), compute, self.device)
-        self.key = Key(sizes, len(lay.batch), compute, products, packed)
+        self.key = Key(sizes, len(lay.batch), compute, products, packed, gpu.heads(lay.batch, self.device))
         self.sizes = Sizes(lay.batch_size, lay.steps, lay.sequences, lay.batch, lay.extents)
         self.results = [self._result(s, result) for s in rec.outputs]
         self.finals = [
@@ -243,7 +243,9 @@ class Frame:
         padded = (*argument.shape[:lead], *(1,) * missing, *argument.shape[lead:])
         over = [i for i, (a, b) in enumerate(zip(full.shape, padded, strict=True)) if a != b]
         if over:
-            full = full.to(self.complex if full.is_complex() else self.compute).sum(over, keepdim=True)
+            full = full.to(self.complex if full.is_complex() else self.compute)
+            # Over sequences in whatever order is fastest; over the heads of one, in one that no batch changes.
+            full = _folded(full, over) if symbol.kind is Kind.INPUT else full.sum(over, keepdim=True)
         return full.reshape(argument.shape).to(argument.dtype)
 
 
@@ -253,6 +255,18 @@ def real(tensors: Any) -> dict[str, Tensor]:
         n: torch.view_as_real(t.resolve_conj().contiguous()) if t.dtype.is_complex else t.contiguous()
         for n, t in dict(tensors).items()
     }
+
+
+def _folded(x: Tensor, over: Sequence[int]) -> Tensor:
+    """The sum over axes, which stay with one element, in an order that depends on no other axis."""
+    for axis in over:
+        while (size := x.shape[axis]) > 1:
+            half = size // 2
+            rest = x.narrow(axis, 2 * half, size - 2 * half)
+            x = x.narrow(axis, 0, half) + x.narrow(axis, half, half)
+            if rest.shape[axis]:
+                x.narrow(axis, 0, 1).add_(rest)
+    return x
 
 
 def _needed(name: str) -> bool:

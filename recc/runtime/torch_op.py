@@ -216,7 +216,8 @@ def _summed(frame: _Frame, symbol: Symbol, raw: Any) -> torch.Tensor:
     half = real in (torch.float16, torch.bfloat16) and raw.dtype == np.uint16
     full = torch.from_numpy(raw.view(np.int16)).view(real) if half else torch.from_numpy(raw)
     if argument.is_complex():
-        full = torch.view_as_complex(full)
+        # NumPy's strides of an array without elements are none that torch takes for pairs.
+        full = torch.view_as_complex(full if full.numel() else torch.zeros(full.shape, dtype=full.dtype))
     if prod(full.shape) == prod(argument.shape):
         return full.reshape(argument.shape).to(argument.dtype)
     lay = frame.layout

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import statistics
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recc.backends.triton_gpu.build import Sizes, build, run_backward, run_forward, scratch_dtype, scratch_shapes
+from recc.backends.triton_gpu.build import (
+    Module,
+    Sizes,
+    build,
+    run_backward,
+    run_forward,
+    scratch_dtype,
+    scratch_shapes,
+)
 from recc.backends.triton_gpu.plan import Plan, Space
 from recc.backends.triton_gpu.tuning import Timer, bucket, key_of, recall, remember, tune
 from recc.forms.run import Item
@@ -28,7 +37,7 @@ Array = NDArray[Any]
 
 #: The type that arguments and outputs have on a probe, by how factors of matrix products are rounded.
 _STORED = {"bfloat16": torch.bfloat16, "tf32": torch.float16}
-#: Steps that cuts are timed with where their number is not part of the key, and timed runs of each.
+#: Steps that cuts are timed with, and timed runs of each.
 _STEPS, _RUNS = 2048, 9
 _SEQUENCES = 2
 
@@ -47,24 +56,23 @@ def arch_of(device: torch.device) -> str:
     return "sm_{}{}".format(*torch.cuda.get_device_capability(device))
 
 
-def tuned(space: Space, device: torch.device, steps: int = 0, timer: Timer | None = None) -> Plan:
+def tuned(space: Space, device: torch.device, heads: int = 1, timer: Timer | None = None) -> Plan:
     """The fastest cut of a form that agrees with the reference: as it was found before, else found now and kept.
 
     Args:
         space: the cuts to choose from.
         device: where kernels run.
-        steps: of a sequence; only `bucket(steps)` is looked at. 0 for any.
+        heads: the product of a sequence's batch axes; only `bucket(heads)` is looked at.
         timer: what times a cut, other than the device's own clock.
 
     If no cut may win, that of `plan` is taken, with a warning.
     """
-    key = key_of(space, steps)
+    key = key_of(space, heads)
     known = recall(space, key)
     if known is not None:
         return known
     if timer is None:
-        work = Work(space, device, bucket(steps) if steps else _STEPS)
-        timer = work.seconds
+        timer = Work(space, device, bucket(heads)).seconds
     found = tune(space.candidates(), Probe(space, device).judge, timer)
     if found.plan is None:
         reasons = "\n  ".join(found.notes)
@@ -72,8 +80,7 @@ def tuned(space: Space, device: torch.device, steps: int = 0, timer: Timer | Non
             f"no cut of {space.form.rec.name} may win, so it runs untuned:\n  {reasons}", RuntimeWarning, stacklevel=2
         )
         return space.shipped() or space.first()
-    remember(key, found)
-    return found.plan
+    return remember(space, key, found)
 
 
 @dataclass
@@ -97,14 +104,26 @@ class Probe:
     _known: dict[int, tuple[dict[str, Array], dict[str, Array], dict[str, Array]]] = field(default_factory=dict)
 
     def judge(self, plan: Plan) -> str:
-        """What is wrong with a plan: the first value or gradient that is off by more than its type may be."""
+        """What is wrong with a plan: the first value or gradient that is off by more than its type may be.
+
+        Where kernels can split time, what they give for time in stretches is judged too.
+        """
+        module = build(plan.forward, plan.backward)
+        found = self._compared(plan, module)
+        if found or not module.text.splits:
+            return found
+        with _short_stretches(module):
+            found = self._compared(plan, module)
+        return f"with time in stretches {found}" if found else ""
+
+    def _compared(self, plan: Plan, module: Module) -> str:
         from recc.fuzz import rel_rms, tolerance
 
         steps = 2 * plan.chunk + 3 if plan.chunk > 1 else plan.forward.segment + 5
         if steps not in self._known:
             self._known[steps] = self._expected(steps)
         arrays, weights, wanted = self._known[steps]
-        found = self._run(plan, steps, arrays, weights)
+        found = self._run(module, steps, arrays, weights)
         stored = str(self._stored).removeprefix("torch.")
         for name, value in wanted.items():
             bound = tolerance(stored, steps, gradient=name.startswith("d "))
@@ -148,9 +167,8 @@ class Probe:
         return as_array(torch.from_numpy(array).to(self._stored))
 
     def _run(
-        self, plan: Plan, steps: int, arrays: Mapping[str, Array], weights: Mapping[str, Array]
+        self, module: Module, steps: int, arrays: Mapping[str, Array], weights: Mapping[str, Array]
     ) -> dict[str, Array]:
-        module = build(plan.forward, plan.backward)
         case = case_of(self.space, self.device, steps, arrays, self._stored)
         shapes = scratch_shapes(module, case.sizes)
         saved = {
@@ -193,13 +211,24 @@ class Probe:
         return array.reshape(*lead, *own)
 
 
+@contextmanager
+def _short_stretches(module: Module) -> Iterator[None]:
+    """Lets a module split sequences of a few chunks, which would need thirty and more."""
+    usual = vars(module.functions)["LEAST"]
+    vars(module.functions)["LEAST"] = 1
+    try:
+        yield
+    finally:
+        vars(module.functions)["LEAST"] = usual
+
+
 @dataclass
 class Work:
     """Calls that fill the device, to be timed."""
 
     space: Space
     device: torch.device
-    steps: int
+    heads: int = 1
     _case: tuple[Case, dict[str, Tensor]] | None = None
 
     def seconds(self, plan: Plan) -> tuple[float, float]:
@@ -218,11 +247,13 @@ class Work:
         return _median(ahead), _median(back)
 
     def _drawn(self) -> tuple[Case, dict[str, Tensor]]:
-        """Arguments for as many sequences as the device has processors, the same for every plan."""
+        """Arguments for an item, of some sequence and head, for each of the device's processors, for every plan."""
         if self._case is None:
             stored = _STORED.get(self.space.products, getattr(torch, self.space.compute))
-            arrays = drawn(self.space.form.rec, self.space.sizes, self.steps, stored, self.space.device.processors)
-            case = case_of(self.space, self.device, self.steps, arrays, stored, self.space.device.processors)
+            heads = self.heads if self.space.batch else 1
+            rows = -(-self.space.device.processors // heads)
+            arrays = drawn(self.space.form.rec, self.space.sizes, _STEPS, stored, rows)
+            case = case_of(self.space, self.device, _STEPS, arrays, stored, rows, heads)
             real = {s.name for s in self.space.form.rec.outputs if s.dtype in ("real", "complex")}
             self._case = case, {n: torch.ones_like(t) for n, t in case.outputs.items() if n in real}
         return self._case
@@ -257,10 +288,11 @@ def drawn(
 
 def case_of(
     space: Space, device: torch.device, steps: int, arrays: Mapping[str, Array], stored: torch.dtype,
-    rows: int = _SEQUENCES,
+    rows: int = _SEQUENCES, heads: int = 1,
 ) -> Case:  # fmt: skip
-    """A call with one element along every batch axis, its outputs filled with what is no number."""
+    """A call with as many equal heads along the last batch axis, its outputs filled with what is no number."""
     rec, ones = space.form.rec, (1,) * space.batch
+    batch = (*ones[1:], heads) if ones else ()
     compute = getattr(torch, space.compute)
     arguments = {}
     for s in rec.arguments:
@@ -273,15 +305,18 @@ def case_of(
         shape = (*value.shape[:lead], *ones, *value.shape[lead:])
         if space.packed and s.kind is Kind.INPUT:
             shape = (1, rows * steps, *shape[2:])
-        arguments[s.name] = value.reshape(shape).contiguous().to(device)
+        value = value.reshape(shape)
+        if s.kind is Kind.INPUT:
+            value = value.expand(*shape[:lead], *batch, *shape[lead + len(batch) :])
+        arguments[s.name] = value.contiguous().to(device)
     offsets = torch.arange(0, rows * steps + 1, steps, device=device) if space.packed else None
-    sizes = Sizes(1, rows * steps, rows, ones) if space.packed else Sizes(rows, steps, rows, ones)
+    sizes = Sizes(1, rows * steps, rows, batch) if space.packed else Sizes(rows, steps, rows, batch)
     outputs = {}
     for s in rec.outputs:
         own = [space.sizes[rec.axis[a].size_of] for a in s.axes] + [2] * (s.dtype == "complex")
         kind = {"int": torch.int64, "bool": torch.bool, "complex": compute}.get(s.dtype, stored)
         fill = torch.nan if kind.is_floating_point else 0
-        outputs[s.name] = torch.full((sizes.rows, sizes.steps, *ones, *own), fill, dtype=kind, device=device)
+        outputs[s.name] = torch.full((sizes.rows, sizes.steps, *batch, *own), fill, dtype=kind, device=device)
     clock = torch.zeros(1, dtype=torch.int64, device=device)
     return Case(sizes, arguments, offsets, clock, outputs, {})
 

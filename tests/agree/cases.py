@@ -15,6 +15,7 @@ from recc.fuzz import Shapes, draw_arguments, draw_initial
 from recc.recurrence import Kind, Recurrence
 from recc.runtime.op import Op
 from tests.fuzz.programs import GRADIENTS_OF_THEIR_OWN, SMOOTH
+from tests.zoo.core import CORE
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -60,7 +61,7 @@ class Program:
 @cache
 def programs() -> Mapping[str, Program]:
     """Every program by name."""
-    zoo = [rec for name in recc.zoo.names() for rec in load(recc.zoo.text(name), name)]
+    zoo = [rec for name in CORE for rec in load(recc.zoo.text(name), name)]
     more = [case.rec for case in SMOOTH + GRADIENTS_OF_THEIR_OWN]
     found = {}
     for rec in (*zoo, *more):

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from recc.forms.verify import verify
+from recc.fuzz import draw_case
+from recc.fuzz.checks import check_case
+from recc.fuzz.ways import Program
 from tests.agree.cases import program
 from tests.agree.harness import agree, by_interpreter, by_kernels, by_oracle, tensors
 
@@ -19,8 +22,8 @@ def test_what_went_wrong_once(path: Path) -> None:
     for loop in case.op._native.form(None).passes:
         for block in (loop.prologue, loop.step, loop.step_vjp, loop.prologue_vjp):
             verify(block)
-    for seed in range(3):
-        shapes = case.shapes(steps=6 + seed, batch=2)
+    for seed, steps in enumerate((6, 7, 8, 0)):
+        shapes = case.shapes(steps=steps, batch=2)
         arguments, initial = case.draw(shapes, seed)
         initial = initial if seed else {}
         values, expected, weights = by_oracle(case, shapes, arguments, initial)
@@ -30,3 +33,11 @@ def test_what_went_wrong_once(path: Path) -> None:
         found, gradients = by_kernels(case, tensors(arguments), tensors(initial), weights)
         agree(found, values, 1e-10, "kernels")
         agree(gradients, expected, 1e-10, "gradients of kernels")
+
+
+@pytest.mark.parametrize("path", FOUND, ids=lambda p: p.stem)
+def test_every_law_of_every_way(path: Path) -> None:
+    asked = Program.of(path)
+    for number in range(2):
+        found = check_case(asked, draw_case(asked.rec, 0, number, (0, 1, 7, 9)))
+        assert not found.failures

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recc import zoo
 from recc.check import load
 from recc.explain.adjoint import Adjoint
 from recc.explain.chunk import chunk_equations
@@ -23,8 +22,9 @@ from recc.structure import Affine, cuts, structures
 from tests.explain.evaluate import Evaluator
 from tests.explain.runs import STEPS, Run, stored
 from tests.structure.generate import affine_program
+from tests.zoo.core import CORE
 
-NAMES = zoo.names()
+NAMES = CORE
 
 
 def affine(rec: Recurrence) -> list[tuple[Affine, Linear | None]]:

@@ -23,8 +23,9 @@ from recc.forms.scan_work import BLOCK, SHORT, launches_of, scan_work
 from recc.forms.sequential import derive_sequential
 from recc.forms.work import Held, Walk
 from recc.recurrence import Recurrence
+from tests.zoo.core import CORE
 
-NAMES = tuple(n for n in zoo.names() if len(load(zoo.text(n), n)[0].scan) == 1)
+NAMES = tuple(n for n in CORE if len(load(zoo.text(n), n)[0].scan) == 1)
 
 
 @cache
@@ -215,7 +216,7 @@ def test_clear_cases(name: str, sizes: dict[str, int], steps: int, expected: set
         assert choose(program(name), "torch", sizes, steps, 8, backward=backward).name in expected
 
 
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", CORE)
 def test_one_step_and_compiled_kernels_are_sequential(name: str) -> None:
     rec = program(name)
     steps = (64,) * len(rec.scan)

@@ -7,7 +7,10 @@ import pytest
 
 from recc.backends.numpy_reference import run
 from recc.check import load
-from recc.fuzz import Shapes, draw_arguments, draw_initial
+from recc.fuzz import Shapes, draw_arguments, draw_case, draw_initial
+from recc.fuzz.case import laid_out, steps_around
+from recc.fuzz.edges import KINDS, possible, zeros
+from recc.runtime.domains import check_domain
 from tests.fuzz.programs import SMOOTH, Case
 
 DOMAINS = """
@@ -50,7 +53,7 @@ def test_domains(edges: bool) -> None:
     assert set(np.unique(x["idx"])) == {0, 1, 2}
     assert x["flag"].dtype == np.bool_
     assert ((x["neg"] == 0).any(), (x["closed"] == 1).any(), (x["closed"] == 0).any()) == (edges,) * 3
-    assert (x["neg"] == -30).any() == edges
+    assert (x["neg"] == -80).any() == edges
     assert (x["free"] == 0).any() == edges
 
 
@@ -97,3 +100,87 @@ def test_no_elements_at_all() -> None:
     (rec,) = load(DOMAINS)
     x = draw_arguments(rec, Shapes({"d": 0, "n": 0, "a": 0}, (0,)), np.random.default_rng(0), edges=True)
     assert x["u"].shape == (1, 0, 0)
+
+
+SCORES = """
+recurrence scores(n, m = n)
+    input s[n], low[n] <= 0, w[n]
+    param A[n, m]
+    state h[n], g[n] = inf
+    h[t] = max(low[t] + max[m](A + h[t-1, m]), s[t])
+    g[t] = min(w[t] + g[t-1], 0)
+    output y[t] = h[t] + 0 * sum[n](tanh(g[t]))
+"""
+SIZES_OF_SCORES = {"n": 3}
+
+
+def _mixed(kind: str, text: str = DOMAINS) -> dict[str, np.ndarray]:
+    (rec,) = load(text)
+    return draw_arguments(rec, Shapes({**SIZES, "n": 6}, (50,), batch=2), np.random.default_rng(3), edges=[kind])
+
+
+def test_every_kind_of_edge() -> None:
+    x = _mixed("ends")
+    assert {0.0, 1.0} <= set(x["closed"].ravel())
+    assert x["half"].max() == 1.0
+    assert 0 < x["half"].min() < 1e-5
+    assert (x["u"] == 1).any()
+    assert (_mixed("far")["neg"] == -80).any()
+    tiny = _mixed("tiny")
+    assert (np.abs(tiny["free"]) == 1e-40).any()
+    assert (tiny["above"] == 1e-40).any()
+    assert 0 < np.float32(1e-40) < np.finfo(np.float32).tiny
+    ties = _mixed("ties")
+    assert len(np.unique(ties["free"])) == len(np.unique(ties["W"])) == len(np.unique(ties["idx"])) == 1
+    repeated = _mixed("repeated")
+    assert (repeated["u"][:, 1:] == repeated["u"][:, :1]).all(axis=-1).mean() > 0.3
+    assert len(np.unique(repeated["W"])) == repeated["W"].size
+    assert len(np.unique(_mixed("flags")["flag"])) == 1
+    assert np.abs(_mixed("huge")["b"]).max() > 100
+    assert all(np.isfinite(v).all() for v in _mixed("infinite").values())
+
+
+def test_infinities_are_the_zeros_of_semirings() -> None:
+    (rec,) = load(SCORES)
+    assert zeros(rec) == {"s": -np.inf, "low": -np.inf, "w": np.inf}
+    assert not zeros(load(DOMAINS)[0])
+    x = _mixed("infinite", SCORES)
+    assert np.isneginf(x["s"]).any()
+    assert np.isposinf(x["w"]).any()
+    assert np.isfinite(x["A"]).all()
+    assert not np.isnan(run(rec, x).outputs["y"]).any()
+
+
+@pytest.mark.parametrize("text", [DOMAINS, SCORES], ids=["domains", "scores"])
+def test_what_a_case_says_is_so(text: str) -> None:
+    (rec,) = load(text)
+    seen: set[str] = set()
+    for number in range(120):
+        case = draw_case(rec, number // 30, number, steps_around(4))
+        seen |= set(case.kinds)
+        assert case.edges == bool(set(case.kinds) & set(KINDS))
+        assert ("no steps" in case.kinds) == (case.shapes.steps[0] == 0)
+        assert ("one step" in case.kinds) == (case.shapes.steps[0] == 1)
+        assert ("axes of size 1" in case.kinds) == (1 in case.shapes.sizes.values())
+        assert ("empty sequences" in case.kinds) == (len(set(case.offsets)) < len(case.offsets))
+        strange = [v for v in case.arguments.values() if not v.flags.c_contiguous]
+        assert bool(strange) <= bool({"strided", "transposed"} & set(case.kinds))
+        for symbol in rec.arguments:
+            check_domain(rec, symbol, case.arguments[symbol.name], case.sizes)
+        again = draw_case(rec, number // 30, number, steps_around(4))
+        for name, value in case.arguments.items():
+            np.testing.assert_array_equal(value, again.arguments[name])
+            if value.dtype.kind == "f":
+                np.testing.assert_array_equal(value, value.astype(np.float32))
+    wanted = {*possible(rec), "no steps", "one step", "axes of size 1", "empty sequences", "strided", "transposed"}
+    assert seen == wanted
+
+
+def test_lengths_around_a_chunk_and_layouts() -> None:
+    assert steps_around(8) == (0, 1, 7, 8, 9, 17)
+    assert steps_around(1) == (0, 1, 2, 3)
+    value = np.arange(24.0).reshape(2, 3, 4)
+    for layout in ("transposed", "strided"):
+        found = laid_out(value, layout)
+        assert not found.flags.c_contiguous
+        np.testing.assert_array_equal(found, value)

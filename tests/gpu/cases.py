@@ -11,12 +11,20 @@ import torch
 
 from recc.fuzz import Shapes
 from recc.fuzz.case import looks_ahead
-from recc.fuzz.checks import _AMPLIFIED, _NARROW_EPS, _UNSTABLE, _WIDER
 from recc.recurrence import Kind
 from recc.runtime.op import Op
 from tests.agree.cases import Arrays, Program, programs
 from tests.agree.harness import cotangents, gradients, named, plain, tensors, worst
 from tests.oracles import torch_interpreter
+
+#: Rounding errors inside a program may add up to so many times what rounding its arguments does.
+_AMPLIFIED = 8
+
+#: A change by rounding of this share of a result says that the program is not stable for these arguments.
+_UNSTABLE = 1e-3
+
+_NARROW_EPS = 2.0**-24
+_WIDER = 2.0**-29  # how much finer float64 is than float32
 
 #: A program is stable for its arguments while its values and gradients stay below this.
 _LARGE = 1e4

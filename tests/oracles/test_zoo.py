@@ -15,11 +15,12 @@ from recc.check import load
 from recc.fuzz import Shapes, directional_gradient, draw_arguments, inner, no_differences, random_direction, rel_rms
 from recc.recurrence import Recurrence
 from tests.oracles import torch_interpreter
+from tests.zoo.core import CORE
 
 #: Matrices that must be positive definite, which no domain can say.
 COVARIANCES = {"kalman": ("Q", "P0")}
 
-ZOO = sorted((Path(recc.recurrence.__file__).parent / "zoo").glob("*.recc"))
+ZOO = [Path(recc.recurrence.__file__).parent / "zoo" / f"{name}.recc" for name in CORE]
 
 
 @cache

@@ -17,6 +17,7 @@ from recc.prove.cases import Maker, as_parts, make_case
 from recc.prove.decide import approximate
 from recc.prove.ring import Exact, Space
 from recc.recurrence import Kind, Recurrence
+from tests.zoo.core import CORE
 
 _SLOW = (
     "gru",
@@ -44,7 +45,7 @@ def floats(array: np.ndarray[Any, Any], dtype: str, point: dict[int, Any]) -> np
     return joined(flat, dtype)
 
 
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", CORE)
 def test_the_loop_is_the_reference(name: str) -> None:
     rec: Recurrence = load(zoo.text(name), name)[0]
     steps = 2 if name in _SLOW or len(rec.scan) > 1 else 4

@@ -10,7 +10,7 @@ import pytest
 
 from recc.backends.numpy_reference import Result, run, run_packed
 from recc.errors import UsageError
-from recc.fuzz import Shapes, draw_arguments
+from recc.fuzz import draw_arguments
 from recc.recurrence import Kind, Recurrence, reads
 from tests.fuzz.generate import random_program
 from tests.reference.programs import close, program, result
@@ -181,12 +181,13 @@ def _looks_back_only(rec: Recurrence) -> bool:
 def test_random_programs_in_pieces_and_packed() -> None:
     tried = 0
     for seed in range(150):
-        rec = random_program(seed).rec
+        case = random_program(seed)
+        rec = case.rec
         if not _looks_back_only(rec):
             continue
         tried += 1
         rng = np.random.default_rng(seed)
-        arguments = draw_arguments(rec, Shapes({"n": 3, "d": 2}, (7,), 1), rng)
+        arguments = draw_arguments(rec, case.shapes(batch=1), rng)
         inputs = {s.name for s in rec.of_kind(Kind.INPUT)}
         whole = run(rec, arguments)
         for cut in (0, 1, 4, 7):

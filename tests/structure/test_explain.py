@@ -13,8 +13,9 @@ from recc.explain import explain
 from recc.explain.maths import Maths
 from recc.forms.table import NAMES, forms
 from tests.structure.laws import program
+from tests.zoo.core import CORE
 
-ZOO = sorted((Path(recc.recurrence.__file__).parent / "zoo").glob("*.recc"))
+ZOO = [Path(recc.recurrence.__file__).parent / "zoo" / f"{name}.recc" for name in CORE]
 DELTA = """recurrence delta(i, j)
     "The delta rule with a decay."
     input q[i], k[i] unit, v[j]

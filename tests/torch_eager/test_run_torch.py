@@ -157,3 +157,23 @@ def test_one_op_for_both_backends_gives_both_the_same() -> None:
     leaves = {n: torch.tensor(v) for n, v in arguments.items()}
     first, second = (Op(rec, backend=b)(**leaves) for b in ("c", "torch"))
     torch.testing.assert_close(first, second, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("form", ["sequential", "scan", "convolution"])
+def test_constants_have_no_gradient(form: str) -> None:
+    """A constant that the caller gives is cut off, though its tensor asks for a gradient, as in compiled kernels."""
+    text = """
+        recurrence r(d)
+        input x[d]
+        const c[d]
+        param a[d]
+        state h[d]
+        h[t] = a * h[t-1] + c * x[t]
+        output y[t] = h[t]
+    """
+    x, c, a = (torch.rand(shape, dtype=torch.float64, requires_grad=True) for shape in ((1, 4, 2), (2,), (2,)))
+    for backend in ("torch", "c") if form == "sequential" else ("torch",):
+        y = recc.compile(text, backend=backend, form=form)(x, c, a)
+        found = torch.autograd.grad(y.sum(), [x, c, a], allow_unused=True, materialize_grads=True)
+        assert found[0].abs().sum() > 0 and found[2].abs().sum() > 0
+        assert not found[1].any()

@@ -13,7 +13,6 @@ import torch
 
 pytest.importorskip("triton")
 
-import recc.zoo
 from recc.errors import Unsupported
 from tests.agree.harness import agree, tensors
 from tests.triton.cases import (
@@ -35,8 +34,9 @@ from tests.triton.cases import (
     shapes,
     single,
 )
+from tests.zoo.core import CORE
 
-ZOO = [n for n in recc.zoo.names() if n in names()]
+ZOO = [n for n in CORE if n in names()]
 
 
 @pytest.mark.parametrize("name", names())

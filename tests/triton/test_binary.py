@@ -25,7 +25,7 @@ from recc.backends.triton_gpu.binary import (
     load_for_compiling,
 )
 from recc.backends.triton_gpu.device import DEVICES
-from tests.triton.resources import HEAD, Names, check, differences, read, render, rows_of, strangers
+from tests.triton.resources import Names
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -274,57 +274,6 @@ assert both[0] == both[1] and both[0].resources.registers > 16
     environment = {**os.environ, "TRITON_INTERPRET": interpret, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-class TestTable:
-    """The committed table of resources."""
-
-    def test_written_and_read(self, binaries: dict[tuple[Names, str], Binary], tmp_path: Path) -> None:
-        with pytest.raises(AssertionError, match="there is no table"):
-            check(binaries, update=False, folder=tmp_path, version="9.9")
-        check(binaries, update=True, folder=tmp_path, version="9.9")
-        check(binaries, update=False, folder=tmp_path, version="9.9")
-        check(binaries, update=False, folder=tmp_path, version="9.8")
-        (file,) = tmp_path.iterdir()
-        rows = read(file)
-        assert rows == rows_of(binaries)
-        assert HEAD + render(rows) == file.read_text()
-        assert len({len(line) for line in render(rows).splitlines()}) == 1
-        assert strangers(["small"], tmp_path) == []
-        assert strangers(["other"], tmp_path) == ["small"]
-
-    def test_programs_are_written_one_by_one(self, binaries: dict[tuple[Names, str], Binary], tmp_path: Path) -> None:
-        renamed = {(("other", *names[1:]), target): b for (names, target), b in binaries.items()}
-        check(binaries, update=True, folder=tmp_path, version="9.9")
-        check(renamed, update=True, folder=tmp_path, version="9.9")
-        check(binaries, update=False, folder=tmp_path, version="9.9")
-        less = {key: b for key, b in binaries.items() if key[0][1] != "scan"}
-        with pytest.raises(AssertionError, match="small scan fp64 sm_80: in the table, and no longer compiled"):
-            check(less, update=False, folder=tmp_path, version="9.9")
-
-    def test_differences(self, binaries: dict[tuple[Names, str], Binary]) -> None:
-        rows = rows_of(binaries)
-        assert differences(rows, rows) == []
-        first, second, *others = rows
-        changed = [replace(first, registers=first.registers + 1), replace(second, spills=second.spills + 4)]
-        a, b = (" ".join(row.key) for row in (first, second))
-        assert differences(rows, [*changed, *others]) == [
-            f"  {b}: spills {second.spills} -> {second.spills + 4}  (more spills)",
-            f"  {a}: registers {first.registers} -> {first.registers + 1}",
-        ]
-        assert differences(rows, others) == [f"  {x}: in the table, and no longer compiled" for x in (a, b)]
-        assert differences(others, rows) == [f"  {x}: not in the table" for x in (a, b)]
-
-    def test_what_a_target_cannot_hold(self, tmp_path: Path) -> None:
-        for taken, message in (
-            (Resources(256, 0, 0, 1, 4), "256 registers of 255"),
-            (Resources(64, 0, 164 * 1024, 1, 4), "167936 bytes of shared memory of 166912"),
-            (Resources(255, 0, 0, 1, 16), "16 warps of 255 registers do not fit"),
-        ):
-            binary = Binary("f", "sm_80", taken, "")
-            with pytest.raises(AssertionError, match=message):
-                check({(("p", "f", "k"), "sm_80"): binary}, update=True, folder=tmp_path)
-        assert not [*tmp_path.iterdir()]
 
 
 def test_module_is_not_entered(path: Path) -> None:

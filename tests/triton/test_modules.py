@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ import recc
 from recc.backends.triton_gpu.module import Text
 from recc.backends.triton_gpu.plan import Space
 from recc.backends.triton_gpu.tidy import WIDTH, fold, tidy
+from recc.errors import Unsupported
 from recc.forms.parallel import derive
 from recc.forms.passes import Parallel, Sequential
 from recc.forms.run import Item
 from recc.forms.sequential import derive_sequential
 from recc.fuzz import Shapes, draw_arguments, rel_rms
 from recc.recurrence import Kind
+from tests.zoo.core import CORE
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -153,7 +156,7 @@ def test_the_folder_has_no_others() -> None:
     assert {p.name for p in GOLDEN.glob("*.py")} == {path_of(*m).name for m in MODULES}
 
 
-@pytest.mark.parametrize("program", recc.zoo.names())
+@pytest.mark.parametrize("program", CORE)
 def test_lines_fit_and_imports_are_few(program: str) -> None:
     rec = getattr(recc.zoo, program).recurrence
     if len(rec.scan) > 1:
@@ -165,6 +168,20 @@ def test_lines_fit_and_imports_are_few(program: str) -> None:
         assert len(line) <= WIDTH or line.lstrip().startswith("#"), line
     assert set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)) == {"math", "torch", "triton"}
     compile(text, program, "exec")
+
+
+@pytest.mark.parametrize("program", ["gru", "mlstm", "linear_attention"])
+def test_modules_have_no_functions_that_nothing_calls(program: str) -> None:
+    """Those of kernels that were given up because they did not fit included."""
+    rec = getattr(recc.zoo, program).recurrence
+    for form in (derive_sequential(rec), derive(rec, "scan", CHUNK), derive(rec, "chunked", CHUNK)):
+        for size in (SIZE, 40) if isinstance(form, Sequential | Parallel) else ():
+            space = Space(form, {a.name: size for a in rec.axes if a.name == a.size_of}, 1)
+            spec = space.spec(space.chunks()[0])
+            with suppress(Unsupported):  # whose tiles do not fit at this size has no module
+                text = str(Text(spec, spec))
+                defined = {*re.findall(r"^def (\w+)\(", text, re.MULTILINE)} - {"scratch", "forward", "backward"}
+                assert [n for n in defined if len(re.findall(rf"\b{n}\b", text)) < 2] == []
 
 
 def test_the_same_text_in_every_process() -> None:

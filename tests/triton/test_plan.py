@@ -12,16 +12,17 @@ pytest.importorskip("triton")
 
 import recc
 from recc.backends.triton_gpu.device import DEVICES
-from recc.backends.triton_gpu.model import estimate
+from recc.backends.triton_gpu.model import estimate, loads
 from recc.backends.triton_gpu.plan import Plan, Space, plan
 from recc.backends.triton_gpu.shipped import PATH, Cuts, structure_of
 from recc.backends.triton_gpu.spec import tileable
 from recc.forms.parallel import derive
 from recc.forms.passes import Parallel, Sequential
 from recc.forms.sequential import derive_sequential
+from tests.zoo.core import CORE
 
 FORMS = ("sequential", "scan", "chunked")
-PROGRAMS = [n for n in recc.zoo.names() if len(getattr(recc.zoo, n).recurrence.scan) == 1]
+PROGRAMS = [n for n in CORE if len(getattr(recc.zoo, n).recurrence.scan) == 1]
 
 #: Kernels for sm_90 with bfloat16 products, as they were compiled with Triton 3.9: chunk, width of parts, warps, and
 #: the bytes that a thread spills, for an axis size of 128.
@@ -133,6 +134,31 @@ def test_what_cannot_fit_ranks_behind_what_can() -> None:
         found = estimate(spec, way)  # type: ignore[arg-type]  # one of two words
         assert found.programs >= 1
         assert found.shared <= DEVICES["sm_90"].shared_per_program
+
+
+@pytest.mark.parametrize(
+    ("program", "multiplied", "padded"),
+    [
+        ("linear_attention", {"i", "j"}, {"i", "j"}),
+        ("lru", {"n", "d"}, {"n", "d"}),
+        # Each element of `d` has a product of its own.
+        ("s4d", set(), set()),
+        ("hgrn", set(), set()),
+    ],
+)
+def test_axes_are_padded_for_products_of_matrices_alone(program: str, multiplied: set[str], padded: set[str]) -> None:
+    for size in (6, 20):
+        spec = space(program, "chunked", size).spec(16)
+        assert spec.multiplied == multiplied
+        assert spec.padded == (padded if size < 16 else set())
+        assert {spec.width(a) for a in spec.sizes} <= {16 if multiplied and size < 16 else 8 if size < 16 else 32}
+
+
+def test_sectors_are_moved_whole() -> None:
+    """A part of a row that is narrower than a sector costs as much as one."""
+    whole = space("hgrn", "chunked", 256, products="bfloat16").spec(16)
+    moved = [loads(replace(whole, tiles={"d": width}), "forward")[0].moved for width in (4, 16, 32)]
+    assert 0.8 * moved[1] < moved[0] < moved[1] < 0.6 * moved[2]
 
 
 def test_the_table_is_taken_where_it_has_a_line() -> None:

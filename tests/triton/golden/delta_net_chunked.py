@@ -40,6 +40,22 @@ def launch(kernel, grid, arguments, device, warps, stages):
         kernel[grid](*arguments, num_warps=warps, num_stages=stages, enable_fp_fusion=True)
 
 
+def strides_of(x, lead):
+    """The strides of leading axes, zero where there is one element for all."""
+    return [0 if size == 1 else stride for size, stride in zip(x.shape[:lead], x.stride()[:lead], strict=True)]
+
+
+def added(x):
+    """The sum over the first axis, in an order that its size decides; that of `x.sum(0)` depends on the batch too."""
+    while x.shape[0] > 1:
+        half = x.shape[0] // 2
+        rest = x[2 * half :]
+        x = x[:half] + x[half : 2 * half]
+        if rest.shape[0]:
+            x[0] += rest[0]
+    return x[0]
+
+
 def stretches_of(count, programs):
     """The most stretches that the chunks of a sequence are cut into, if it has `count` of them at most.
 
@@ -49,11 +65,6 @@ def stretches_of(count, programs):
     if count < 2 * LEAST or 2 * programs > PROGRAMS:
         return 1
     return min(-(-count // LEAST), -(-PROGRAMS // programs))
-
-
-def strides_of(x, lead):
-    """The strides of leading axes, zero where there is one element for all."""
-    return [0 if size == 1 else stride for size, stride in zip(x.shape[:lead], x.stride()[:lead], strict=True)]
 
 
 @triton.jit
@@ -222,56 +233,52 @@ def pass_1_maps(
     stop = tl.minimum(start + per, count)
     if (stretch > 0) & (start >= count):
         return
-    k_at = k + row * k_row + begin * k_step + head_0 * k_head_0
-    beta_at = beta + row * beta_row + begin * beta_step + head_0 * beta_head_0
-    v_at = v + row * v_row + begin * v_step + head_0 * v_head_0
+    i_in = tl.arange(0, 16)
     # What the last stretch makes of what it is handed nobody asks for.
     if stop == count:
         return
-    M_S_S = tl.where((i[:, None] == i[None, :]), 1.0, 0.0).to(tl.float32)
-    F_S = tl.broadcast_to(tl.full([], 0.0, tl.float32), [16, 16]).to(tl.float32)
-    for back in range(0, stop - start):
-        here = start + back
+    k_at = k + row * k_row + begin * k_step + head_0 * k_head_0
+    beta_at = beta + row * beta_row + begin * beta_step + head_0 * beta_head_0
+    v_at = v + row * v_row + begin * v_step + head_0 * v_head_0
+    x1 = i[:, None] == i_in[None, :]  # [i, i_in]
+    x2 = tl.where(x1, tl.full([], 1.0, tl.float32), 0.0)  # [i, i_in]
+    M_S_S = x2
+    F_S = tl.broadcast_to(tl.full([], 0.0, tl.float32), [16, 16])
+    for here in range(start, stop):
         live = tl.minimum(length - here * 16, 16)
         at = here * 16 + t
         beta_2 = tl.load(beta_at + (at * beta_step), mask=(t < live), other=0).to(tl.float32)  # [t]
-        x1_1 = -beta_2  # [t]
+        x1_2 = -beta_2  # [t]
         v_2 = tl.load(  # [t, j]
             v_at + (at * v_step)[:, None] + j[None, :], mask=(t < live)[:, None] & (j < 3)[None, :], other=0
         ).to(tl.float32)
         x7 = beta_2[:, None] * v_2  # [t, j]
-        x1 = i[:, None] == i[None, :]  # [i, i_in]
-        x2 = x1.to(tl.float32)  # [i, i_in]
         k_2 = tl.load(  # [t, i]
             k_at + (at * k_step)[:, None] + i[None, :], mask=(t < live)[:, None] & (i < 3)[None, :], other=0
         ).to(tl.float32)
-        x2_1 = tl.dot(k_2, tl.permute(k_2, (1, 0)), input_precision="ieee")  # [t, t_1]
+        x2_2 = tl.dot(k_2, tl.permute(k_2, (1, 0)), input_precision="ieee")  # [t, t_1]
         x3 = tl.where((t[:, None] > t[None, :]), tl.full([], 1.0, tl.float32), 0.0)  # [t, t_1]
-        x4 = x2_1 * x3  # [t, t_1]
-        x5 = x1_1[:, None] * x4  # [t, t_1]
+        x4 = x2_2 * x3  # [t, t_1]
+        x5 = x1_2[:, None] * x4  # [t, t_1]
         x8 = -x5  # [t, t_1]
         x10 = solve_unit_lower(x8, x7, live, "ieee")  # [t, j]
         x20 = tl.dot(tl.permute(k_2, (1, 0)), tl.where((t < live)[:, None], x10, 0.0), input_precision="ieee")  # [i, j]
-        x6 = k_2 * x1_1[:, None]  # [t, i]
+        x13 = F_S + x20  # [i, j]
+        x6 = k_2 * x1_2[:, None]  # [t, i]
         x9 = solve_unit_lower(x8, x6, live, "ieee")  # [t, i]
         x19 = tl.dot(  # [i, i_2]
             tl.permute(k_2, (1, 0)), tl.where((t < live)[:, None], x9, 0.0), input_precision="ieee"
         )
-        x11 = tl.dot(x19, tl.where((i < 3)[:, None], x2, 0.0), input_precision="ieee")  # [i, i_in]
-        x12 = x11 + x2  # [i, i_in]
-        x1_2 = tl.dot(  # [i, i_in]
-            tl.where((i < 3)[None, :], x12, 0.0), tl.where((i < 3)[:, None], M_S_S, 0.0), input_precision="ieee"
-        )
-        x2_2 = tl.dot(  # [i, j]
-            tl.where((i < 3)[None, :], x12, 0.0), tl.where((i < 3)[:, None], F_S, 0.0), input_precision="ieee"
-        )
-        x3_2 = x20 + x2_2  # [i, j]
-        M_S_S = x1_2
-        F_S = x3_2
+        x11 = tl.dot(x19, tl.where((i < 3)[:, None], F_S, 0.0), input_precision="ieee")  # [i, j]
+        x14 = x11 + x13  # [i, j]
+        x12 = tl.dot(x19, tl.where((i < 3)[:, None], M_S_S, 0.0), input_precision="ieee")  # [i, i_in]
+        x15 = M_S_S + x12  # [i, i_in]
+        M_S_S = x15
+        F_S = x14
     tl.store(
-        map_M_S_S + (item * most_stretches + stretch) * 9 + (i * 3)[:, None] + i[None, :],
+        map_M_S_S + (item * most_stretches + stretch) * 9 + (i * 3)[:, None] + i_in[None, :],
         M_S_S,
-        mask=(i < 3)[:, None] & (i < 3)[None, :],
+        mask=(i < 3)[:, None] & (i_in < 3)[None, :],
     )
     tl.store(
         map_F_S + (item * most_stretches + stretch) * 9 + (i * 3)[:, None] + j[None, :],
@@ -291,8 +298,8 @@ def pass_1_join(
     S_first,
     S_start,
     most_stretches,
-    map_M_S_S,
     map_F_S,
+    map_M_S_S,
 ):
     item = tl.program_id(0).to(tl.int64)
     sequence, head = item // heads, item % heads
@@ -317,6 +324,7 @@ def pass_1_join(
             S_first_at + (i * 3)[:, None] + j[None, :], mask=(i < 3)[:, None] & (j < 3)[None, :], other=0
         ).to(tl.float32)
         S = S_2
+    i_in = tl.arange(0, 16)
     stretches = tl.maximum((count + per - 1) // per, 1)
     for back in range(0, stretches):
         stretch = back
@@ -325,19 +333,20 @@ def pass_1_join(
             S,
             mask=(i < 3)[:, None] & (j < 3)[None, :],
         )
-        M_S_S = tl.load(  # [i, i_in]
-            map_M_S_S + (item * most_stretches + stretch) * 9 + (i * 3)[:, None] + i[None, :],
-            mask=(i < 3)[:, None] & (i < 3)[None, :],
-            other=0,
-        ).to(tl.float32)
-        F_S = tl.load(  # [i, j]
+        c_2 = tl.load(  # [i, j]
             map_F_S + (item * most_stretches + stretch) * 9 + (i * 3)[:, None] + j[None, :],
             mask=(i < 3)[:, None] & (j < 3)[None, :],
             other=0,
         ).to(tl.float32)
-        x1 = tl.dot(M_S_S, tl.where((i < 3)[:, None], S, 0.0), input_precision="ieee")  # [i, j]
-        x2 = F_S + x1  # [i, j]
-        S = x2
+        S_after = c_2
+        x2 = tl.load(  # [i, i_in]
+            map_M_S_S + (item * most_stretches + stretch) * 9 + (i * 3)[:, None] + i_in[None, :],
+            mask=(i < 3)[:, None] & (i_in < 3)[None, :],
+            other=0,
+        ).to(tl.float32)
+        x1 = tl.dot(x2, tl.where((i_in < 3)[:, None], S, 0.0), input_precision="ieee")  # [i, j]
+        x2_2 = S_after + x1  # [i, j]
+        S = x2_2
 
 
 @triton.jit
@@ -494,6 +503,7 @@ def pass_1_maps_back(
     q_step,
     q_head_0,
     d_o,
+    S_kept,
     map_M_S_S,
     most_stretches,
     map_F_S,
@@ -514,42 +524,42 @@ def pass_1_maps_back(
     stop = tl.minimum(start + per, count)
     if (stretch > 0) & (start >= count):
         return
+    i_in = tl.arange(0, 16)
+    # What the last stretch makes of what it is handed nobody asks for.
+    if start == 0:
+        return
     k_at = k + row * k_row + begin * k_step + head_0 * k_head_0
     beta_at = beta + row * beta_row + begin * beta_step + head_0 * beta_head_0
     q_at = q + row * q_row + begin * q_step + head_0 * q_head_0
     if d_o is not None:
         d_o_at = d_o + ((row * steps + begin) * heads + head) * 3
-    # What the last stretch makes of what it is handed nobody asks for.
-    if start == 0:
-        return
-    M_S_S = tl.where((i[:, None] == i[None, :]), 1.0, 0.0).to(tl.float32)
-    F_S = tl.broadcast_to(tl.full([], 0.0, tl.float32), [16, 16]).to(tl.float32)
+    x1 = i[:, None] == i_in[None, :]  # [i, i_in]
+    x2 = tl.where(x1, tl.full([], 1.0, tl.float32), 0.0)  # [i, i_in]
+    M_S_S = x2
+    F_S = tl.broadcast_to(tl.full([], 0.0, tl.float32), [16, 16])
     for back in range(0, stop - start):
         here = stop - 1 - back
         live = tl.minimum(length - here * 16, 16)
         at = here * 16 + t
         beta_2 = tl.load(beta_at + (at * beta_step), mask=(t < live), other=0).to(tl.float32)  # [t]
-        x1_1 = -beta_2  # [t]
-        x1 = i[:, None] == i[None, :]  # [i, i_in]
-        x2 = x1.to(tl.float32)  # [i, i_in]
+        x1_2 = -beta_2  # [t]
         q_2 = tl.load(  # [t, i]
             q_at + (at * q_step)[:, None] + i[None, :], mask=(t < live)[:, None] & (i < 3)[None, :], other=0
         ).to(tl.float32)
         k_2 = tl.load(  # [t, i]
             k_at + (at * k_step)[:, None] + i[None, :], mask=(t < live)[:, None] & (i < 3)[None, :], other=0
         ).to(tl.float32)
-        x2_1 = tl.dot(k_2, tl.permute(k_2, (1, 0)), input_precision="ieee")  # [t, t_1]
+        x2_2 = tl.dot(k_2, tl.permute(k_2, (1, 0)), input_precision="ieee")  # [t, t_1]
         x3 = tl.where((t[:, None] > t[None, :]), tl.full([], 1.0, tl.float32), 0.0)  # [t, t_1]
-        x4 = x2_1 * x3  # [t, t_1]
-        x5 = x1_1[:, None] * x4  # [t, t_1]
+        x4 = x2_2 * x3  # [t, t_1]
+        x5 = x1_2[:, None] * x4  # [t, t_1]
         x8 = -x5  # [t, t_1]
-        x6 = k_2 * x1_1[:, None]  # [t, i]
+        x6 = k_2 * x1_2[:, None]  # [t, i]
         x9 = solve_unit_lower(x8, x6, live, "ieee")  # [t, i]
         x11 = tl.dot(q_2, tl.permute(k_2, (1, 0)), input_precision="ieee")  # [t, t_1]
         x19 = tl.dot(  # [i, i_2]
             tl.permute(k_2, (1, 0)), tl.where((t < live)[:, None], x9, 0.0), input_precision="ieee"
         )
-        x7 = tl.permute(x19, (1, 0)) + x2  # [i, i_in]
         x12 = tl.where((t[:, None] >= t[None, :]), tl.full([], 1.0, tl.float32), 0.0)  # [t, t_1]
         x13 = x11 * x12  # [t, t_1]
         x15 = tl.dot(  # [t, i_1]
@@ -565,19 +575,19 @@ def pass_1_maps_back(
         d_S_prev_1 = tl.dot(  # [i'1, j]
             tl.permute(tl.where((t < live)[:, None], x16, 0.0), (1, 0)), d_o_2, input_precision="ieee"
         )
-        x1_2 = tl.dot(  # [i, i_in]
-            tl.where((i < 3)[None, :], x7, 0.0), tl.where((i < 3)[:, None], M_S_S, 0.0), input_precision="ieee"
+        x7 = tl.dot(tl.permute(x19, (1, 0)), tl.where((i < 3)[:, None], F_S, 0.0), input_precision="ieee")  # [i_2, j]
+        x10 = tl.dot(  # [i_2, i_in]
+            tl.permute(x19, (1, 0)), tl.where((i < 3)[:, None], M_S_S, 0.0), input_precision="ieee"
         )
-        x2_2 = tl.dot(  # [i, j]
-            tl.where((i < 3)[None, :], x7, 0.0), tl.where((i < 3)[:, None], F_S, 0.0), input_precision="ieee"
-        )
-        x3_2 = d_S_prev_1 + x2_2  # [i, j]
-        M_S_S = x1_2
-        F_S = x3_2
+        x17 = M_S_S + x10  # [i, i_in]
+        x14 = F_S + x7  # [i, j]
+        x18 = d_S_prev_1 + x14  # [i, j]
+        M_S_S = x17
+        F_S = x18
     tl.store(
-        map_M_S_S + (item * most_stretches + stretch) * 9 + (i * 3)[:, None] + i[None, :],
+        map_M_S_S + (item * most_stretches + stretch) * 9 + (i * 3)[:, None] + i_in[None, :],
         M_S_S,
-        mask=(i < 3)[:, None] & (i < 3)[None, :],
+        mask=(i < 3)[:, None] & (i_in < 3)[None, :],
     )
     tl.store(
         map_F_S + (item * most_stretches + stretch) * 9 + (i * 3)[:, None] + j[None, :],
@@ -596,8 +606,8 @@ def pass_1_join_back(
     d_S_last,
     S_start,
     most_stretches,
-    map_M_S_S,
     map_F_S,
+    map_M_S_S,
 ):
     item = tl.program_id(0).to(tl.int64)
     sequence, head = item // heads, item % heads
@@ -616,6 +626,7 @@ def pass_1_join_back(
             d_S_last_at + (i * 3)[:, None] + j[None, :], mask=(i < 3)[:, None] & (j < 3)[None, :], other=0
         ).to(tl.float32)
         d_S = d_S_2
+    i_in = tl.arange(0, 16)
     stretches = tl.maximum((count + per - 1) // per, 1)
     for back in range(0, stretches):
         stretch = stretches - 1 - back
@@ -624,19 +635,20 @@ def pass_1_join_back(
             d_S,
             mask=(i < 3)[:, None] & (j < 3)[None, :],
         )
-        M_S_S = tl.load(  # [i, i_in]
-            map_M_S_S + (item * most_stretches + stretch) * 9 + (i * 3)[:, None] + i[None, :],
-            mask=(i < 3)[:, None] & (i < 3)[None, :],
-            other=0,
-        ).to(tl.float32)
-        F_S = tl.load(  # [i, j]
+        c_2 = tl.load(  # [i, j]
             map_F_S + (item * most_stretches + stretch) * 9 + (i * 3)[:, None] + j[None, :],
             mask=(i < 3)[:, None] & (j < 3)[None, :],
             other=0,
         ).to(tl.float32)
-        x1 = tl.dot(M_S_S, tl.where((i < 3)[:, None], d_S, 0.0), input_precision="ieee")  # [i, j]
-        x2 = F_S + x1  # [i, j]
-        d_S = x2
+        S_after = c_2
+        x2 = tl.load(  # [i, i_in]
+            map_M_S_S + (item * most_stretches + stretch) * 9 + (i * 3)[:, None] + i_in[None, :],
+            mask=(i < 3)[:, None] & (i_in < 3)[None, :],
+            other=0,
+        ).to(tl.float32)
+        x1 = tl.dot(x2, tl.where((i_in < 3)[:, None], d_S, 0.0), input_precision="ieee")  # [i, j]
+        x2_2 = S_after + x1  # [i, j]
+        d_S = x2_2
 
 
 @triton.jit
@@ -864,15 +876,15 @@ def forward(
     stretches = stretches_of(-(-steps // 16), heads * 1)
     starts = {}
     if stretches > 1:
-        maps = {
-            "1 M S S": (9),
-            "1 F S": (9),
-        }
         items = sequences * heads
+        maps = {
+            "1 M S S": (items * 1, stretches, 9),
+            "1 F S": (items * 1, stretches, 9),
+        }
         starts = {
             "1 S": (items * 1, stretches, 9),
         }
-        maps = {n: torch.empty((items, stretches, own), dtype=torch.float32, device=device) for n, own in maps.items()}
+        maps = {n: torch.empty(shape, dtype=torch.float32, device=device) for n, shape in maps.items()}
         starts = {n: torch.empty(shape, dtype=torch.float32, device=device) for n, shape in starts.items()}
         launch(
             pass_1_maps,
@@ -916,8 +928,8 @@ def forward(
                 initial.get("S"),
                 starts.get("1 S"),
                 stretches,
-                maps["1 M S S"],
                 maps["1 F S"],
+                maps["1 M S S"],
             ),
             device,
             1,
@@ -983,15 +995,15 @@ def backward(
     stretches = stretches_of(-(-steps // 16), heads * 1)
     starts = {}
     if stretches > 1:
-        maps = {
-            "1 M S S": (9),
-            "1 F S": (9),
-        }
         items = sequences * heads
+        maps = {
+            "1 M S S": (items * 1, stretches, 9),
+            "1 F S": (items * 1, stretches, 9),
+        }
         starts = {
             "1 S": (items * 1, stretches, 9),
         }
-        maps = {n: torch.empty((items, stretches, own), dtype=torch.float32, device=device) for n, own in maps.items()}
+        maps = {n: torch.empty(shape, dtype=torch.float32, device=device) for n, shape in maps.items()}
         starts = {n: torch.empty(shape, dtype=torch.float32, device=device) for n, shape in starts.items()}
         launch(
             pass_1_maps_back,
@@ -1015,6 +1027,7 @@ def backward(
                 strides["q"][1],
                 strides["q"][2],
                 d_outputs.get("o"),
+                saved.get("1 S"),
                 maps["1 M S S"],
                 stretches,
                 maps["1 F S"],
@@ -1035,8 +1048,8 @@ def backward(
                 d_final.get("S"),
                 starts.get("1 S"),
                 stretches,
-                maps["1 M S S"],
                 maps["1 F S"],
+                maps["1 M S S"],
             ),
             device,
             1,
@@ -1082,4 +1095,4 @@ def backward(
         1,
         2,
     )
-    return {n: x[0] if x.shape[0] == 1 else x.sum(0) for n, x in d_arguments.items()}
+    return {n: added(x) for n, x in d_arguments.items()}

@@ -28,9 +28,6 @@ import torch
 import triton
 import triton.language as tl
 
-#: Programs of one sequence that fill a device, and the fewest chunks of a stretch of time.
-PROGRAMS, LEAST = 256, 16
-
 
 def launch(kernel, grid, arguments, device, warps, stages):
     """Launches a kernel, unless there is nothing to do."""
@@ -43,20 +40,20 @@ def launch(kernel, grid, arguments, device, warps, stages):
         kernel[grid](*arguments, num_warps=warps, num_stages=stages, enable_fp_fusion=True)
 
 
-def stretches_of(count, programs):
-    """The most stretches that the chunks of a sequence are cut into, if it has `count` of them at most.
-
-    One, unless few programs work on a sequence and have many chunks to go through. How many there are depends on the
-    sequence alone, and kernels work it out: so it has the same bits in any batch, packed or not.
-    """
-    if count < 2 * LEAST or 2 * programs > PROGRAMS:
-        return 1
-    return min(-(-count // LEAST), -(-PROGRAMS // programs))
-
-
 def strides_of(x, lead):
     """The strides of leading axes, zero where there is one element for all."""
     return [0 if size == 1 else stride for size, stride in zip(x.shape[:lead], x.stride()[:lead], strict=True)]
+
+
+def added(x):
+    """The sum over the first axis, in an order that its size decides; that of `x.sum(0)` depends on the batch too."""
+    while x.shape[0] > 1:
+        half = x.shape[0] // 2
+        rest = x[2 * half :]
+        x = x[:half] + x[half : 2 * half]
+        if rest.shape[0]:
+            x[0] += rest[0]
+    return x[0]
 
 
 @triton.jit
@@ -552,4 +549,4 @@ def backward(
         1,
         2,
     )
-    return {n: x[0] if x.shape[0] == 1 else x.sum(0) for n, x in d_arguments.items()}
+    return {n: added(x) for n, x in d_arguments.items()}

@@ -39,6 +39,22 @@ def launch(kernel, grid, arguments, device, warps, stages):
         kernel[grid](*arguments, num_warps=warps, num_stages=stages, enable_fp_fusion=True)
 
 
+def strides_of(x, lead):
+    """The strides of leading axes, zero where there is one element for all."""
+    return [0 if size == 1 else stride for size, stride in zip(x.shape[:lead], x.stride()[:lead], strict=True)]
+
+
+def added(x):
+    """The sum over the first axis, in an order that its size decides; that of `x.sum(0)` depends on the batch too."""
+    while x.shape[0] > 1:
+        half = x.shape[0] // 2
+        rest = x[2 * half :]
+        x = x[:half] + x[half : 2 * half]
+        if rest.shape[0]:
+            x[0] += rest[0]
+    return x[0]
+
+
 def stretches_of(count, programs):
     """The most stretches that the chunks of a sequence are cut into, if it has `count` of them at most.
 
@@ -48,11 +64,6 @@ def stretches_of(count, programs):
     if count < 2 * LEAST or 2 * programs > PROGRAMS:
         return 1
     return min(-(-count // LEAST), -(-PROGRAMS // programs))
-
-
-def strides_of(x, lead):
-    """The strides of leading axes, zero where there is one element for all."""
-    return [0 if size == 1 else stride for size, stride in zip(x.shape[:lead], x.stride()[:lead], strict=True)]
 
 
 @triton.jit
@@ -97,15 +108,14 @@ def pass_1_maps(
     stop = tl.minimum(start + per, count)
     if (stretch > 0) & (start >= count):
         return
-    f_at = f + row * f_row + begin * f_step + head_0 * f_head_0
-    x_at = x + row * x_row + begin * x_step + head_0 * x_head_0
     # What the last stretch makes of what it is handed nobody asks for.
     if stop == count:
         return
-    M_h_h = tl.broadcast_to(tl.full([], 1.0, tl.float32), [4]).to(tl.float32)
-    F_h = tl.broadcast_to(tl.full([], 0.0, tl.float32), [4]).to(tl.float32)
-    for back in range(0, stop - start):
-        here = start + back
+    f_at = f + row * f_row + begin * f_step + head_0 * f_head_0
+    x_at = x + row * x_row + begin * x_step + head_0 * x_head_0
+    M_h_h = tl.broadcast_to(tl.full([], 1.0, tl.float32), [4])
+    F_h = tl.broadcast_to(tl.full([], 0.0, tl.float32), [4])
+    for here in range(start, stop):
         live = tl.minimum(length - here * 16, 16)
         at = here * 16 + t
         f_2 = tl.load(  # [t, d]
@@ -116,19 +126,18 @@ def pass_1_maps(
             x_at + (at * x_step)[:, None] + d[None, :], mask=(t < live)[:, None] & (d < 3)[None, :], other=0
         ).to(tl.float32)
         x2 = x_2 * x1  # [t, d]
-        x2_1_drive = tl.where((t == 0)[:, None], x2, x2)  # [t, d]
+        x2_1_drive = tl.where((t == 0)[:, None], (f_2 * F_h[None, :] + x2), x2)  # [t, d]
         map, x2_1 = tl.associative_scan((f_2, x2_1_drive), 0, combine_1)
         x4 = tl.sum(tl.where((t[:, None] == (live - 1)), x2_1, 0.0), 0)  # [d]
         x3_drive = tl.where(  # [t, d]
-            (t == 0)[:, None], (f_2 * 1.0 + tl.full([16, 4], 0.0, tl.float32)), tl.full([16, 4], 0.0, tl.float32)
+            (t == 0)[:, None],
+            (f_2 * M_h_h[None, :] + tl.full([16, 4], 0.0, tl.float32)),
+            tl.full([16, 4], 0.0, tl.float32),
         )
         map_2, x3 = tl.associative_scan((f_2, x3_drive), 0, combine_1)
         x5 = tl.sum(tl.where((t[:, None] == (live - 1)), x3, 0.0), 0)  # [d]
-        x1_2 = M_h_h * x5  # [d]
-        x2_2 = F_h * x5  # [d]
-        x3_2 = x4 + x2_2  # [d]
-        M_h_h = x1_2
-        F_h = x3_2
+        M_h_h = x5
+        F_h = x4
     tl.store(map_M_h_h + (item * most_stretches + stretch) * 3 + d, M_h_h, mask=(d < 3))
     tl.store(map_F_h + (item * most_stretches + stretch) * 3 + d, F_h, mask=(d < 3))
 
@@ -144,8 +153,8 @@ def pass_1_join(
     h_first,
     h_start,
     most_stretches,
-    map_M_h_h,
     map_F_h,
+    map_M_h_h,
 ):
     item = tl.program_id(0).to(tl.int64)
     sequence, head = item // heads, item % heads
@@ -171,12 +180,13 @@ def pass_1_join(
     for back in range(0, stretches):
         stretch = back
         tl.store(h_start + (item * most_stretches + stretch) * 3 + d, h, mask=(d < 3))
-        M_h_h = tl.load(  # [d]
+        c_3 = tl.load(map_F_h + (item * most_stretches + stretch) * 3 + d, mask=(d < 3), other=0).to(tl.float32)  # [d]
+        h_after = c_3
+        c_2 = tl.load(  # [d]
             map_M_h_h + (item * most_stretches + stretch) * 3 + d, mask=(d < 3), other=0
         ).to(tl.float32)
-        F_h = tl.load(map_F_h + (item * most_stretches + stretch) * 3 + d, mask=(d < 3), other=0).to(tl.float32)  # [d]
-        x1 = M_h_h * h  # [d]
-        x2 = F_h + x1  # [d]
+        x1 = h * c_2  # [d]
+        x2 = h_after + x1  # [d]
         h = x2
 
 
@@ -276,6 +286,7 @@ def pass_1_maps_back(
     f_step,
     f_head_0,
     d_y,
+    h_kept,
     map_M_h_h,
     most_stretches,
     map_F_h,
@@ -295,19 +306,27 @@ def pass_1_maps_back(
     stop = tl.minimum(start + per, count)
     if (stretch > 0) & (start >= count):
         return
-    f_at = f + row * f_row + begin * f_step + head_0 * f_head_0
-    if d_y is not None:
-        d_y_at = d_y + ((row * steps + begin) * heads + head) * 3
     # What the last stretch makes of what it is handed nobody asks for.
     if start == 0:
         return
-    M_h_h = tl.broadcast_to(tl.full([], 1.0, tl.float32), [4]).to(tl.float32)
-    F_h = tl.broadcast_to(tl.full([], 0.0, tl.float32), [4]).to(tl.float32)
+    f_at = f + row * f_row + begin * f_step + head_0 * f_head_0
+    if d_y is not None:
+        d_y_at = d_y + ((row * steps + begin) * heads + head) * 3
+    M_h_h = tl.broadcast_to(tl.full([], 1.0, tl.float32), [4])
+    F_h = tl.broadcast_to(tl.full([], 0.0, tl.float32), [4])
     for back in range(0, stop - start):
         here = stop - 1 - back
         live = tl.minimum(length - here * 16, 16)
         at = here * 16 + t
-        x1 = tl.where((t == (live - 1)), tl.full([], 1.0, tl.float32), 0.0)  # [t]
+        x1 = tl.where((t[:, None] == (live - 1)), F_h[None, :], 0.0)  # [t, d]
+        d_y_2 = tl.full([16, 4], 0.0, tl.float32)
+        if d_y is not None:
+            d_y_3 = tl.load(  # [t, d]
+                d_y_at + (at * heads * 3)[:, None] + d[None, :], mask=(t < live)[:, None] & (d < 3)[None, :], other=0
+            ).to(tl.float32)
+            d_y_2 = d_y_3
+        x3 = d_y_2 + x1  # [t, d]
+        x2 = tl.where((t[:, None] == (live - 1)), M_h_h[None, :], 0.0)  # [t, d]
         f_2 = tl.load(  # [t, d]
             f_at + (at * f_step)[:, None] + d[None, :], mask=(t < live)[:, None] & (d < 3)[None, :], other=0
         ).to(tl.float32)
@@ -317,37 +336,26 @@ def pass_1_maps_back(
             tl.gather(f_2, tl.broadcast_to((tl.minimum((t + 1), 15))[:, None].to(tl.int32), [16, 4]), 0),
             0.0,
         )
-        x1_1_drive = tl.where(  # [t, d]
-            (t == live - 1)[:, None], tl.broadcast_to(x1[:, None], [16, 4]), tl.broadcast_to(x1[:, None], [16, 4])
-        )
-        map, x1_1 = tl.associative_scan(
-            (tl.where((t < live)[:, None], x5, 1.0), tl.where((t < live)[:, None], x1_1_drive, 0.0)),
+        x3_1_drive = tl.where((t == live - 1)[:, None], x3, x3)  # [t, d]
+        map, x3_1 = tl.associative_scan(
+            (tl.where((t < live)[:, None], x5, 1.0), tl.where((t < live)[:, None], x3_1_drive, 0.0)),
             0,
             combine_1,
             reverse=True,
         )
-        x3 = tl.sum(tl.where((t[:, None] == tl.where(0 < live, 0, -1)), x1_1, 0.0), 0)  # [d]
-        x6 = x10 * x3  # [d]
-        d_y_2 = tl.full([16, 4], 0.0, tl.float32)
-        if d_y is not None:
-            d_y_3 = tl.load(  # [t, d]
-                d_y_at + (at * heads * 3)[:, None] + d[None, :], mask=(t < live)[:, None] & (d < 3)[None, :], other=0
-            ).to(tl.float32)
-            d_y_2 = d_y_3
-        d_y_1_drive = tl.where((t == live - 1)[:, None], d_y_2, d_y_2)  # [t, d]
-        map_2, d_y_1 = tl.associative_scan(
-            (tl.where((t < live)[:, None], x5, 1.0), tl.where((t < live)[:, None], d_y_1_drive, 0.0)),
+        x2_1_drive = tl.where((t == live - 1)[:, None], x2, x2)  # [t, d]
+        map_2, x2_1 = tl.associative_scan(
+            (tl.where((t < live)[:, None], x5, 1.0), tl.where((t < live)[:, None], x2_1_drive, 0.0)),
             0,
             combine_1,
             reverse=True,
         )
-        x2 = tl.sum(tl.where((t[:, None] == tl.where(0 < live, 0, -1)), d_y_1, 0.0), 0)  # [d]
-        x4 = x10 * x2  # [d]
-        x1_2 = M_h_h * x6  # [d]
-        x2_2 = F_h * x6  # [d]
-        x3_2 = x4 + x2_2  # [d]
-        M_h_h = x1_2
-        F_h = x3_2
+        x4 = tl.sum(tl.where((t[:, None] == tl.where(0 < live, 0, -1)), x3_1, 0.0), 0)  # [d]
+        x6 = tl.sum(tl.where((t[:, None] == tl.where(0 < live, 0, -1)), x2_1, 0.0), 0)  # [d]
+        x7 = x10 * x4  # [d]
+        x8 = x10 * x6  # [d]
+        M_h_h = x8
+        F_h = x7
     tl.store(map_M_h_h + (item * most_stretches + stretch) * 3 + d, M_h_h, mask=(d < 3))
     tl.store(map_F_h + (item * most_stretches + stretch) * 3 + d, F_h, mask=(d < 3))
 
@@ -362,8 +370,8 @@ def pass_1_join_back(
     d_h_last,
     h_start,
     most_stretches,
-    map_M_h_h,
     map_F_h,
+    map_M_h_h,
 ):
     item = tl.program_id(0).to(tl.int64)
     sequence, head = item // heads, item % heads
@@ -383,12 +391,13 @@ def pass_1_join_back(
     for back in range(0, stretches):
         stretch = stretches - 1 - back
         tl.store(h_start + (item * most_stretches + stretch) * 3 + d, d_h, mask=(d < 3))
-        M_h_h = tl.load(  # [d]
+        c_3 = tl.load(map_F_h + (item * most_stretches + stretch) * 3 + d, mask=(d < 3), other=0).to(tl.float32)  # [d]
+        h_after = c_3
+        c_2 = tl.load(  # [d]
             map_M_h_h + (item * most_stretches + stretch) * 3 + d, mask=(d < 3), other=0
         ).to(tl.float32)
-        F_h = tl.load(map_F_h + (item * most_stretches + stretch) * 3 + d, mask=(d < 3), other=0).to(tl.float32)  # [d]
-        x1 = M_h_h * d_h  # [d]
-        x2 = F_h + x1  # [d]
+        x1 = d_h * c_2  # [d]
+        x2 = h_after + x1  # [d]
         d_h = x2
 
 
@@ -542,15 +551,15 @@ def forward(
     stretches = stretches_of(-(-steps // 16), heads * 1)
     starts = {}
     if stretches > 1:
-        maps = {
-            "1 M h h": (3),
-            "1 F h": (3),
-        }
         items = sequences * heads
+        maps = {
+            "1 M h h": (items * 1, stretches, 3),
+            "1 F h": (items * 1, stretches, 3),
+        }
         starts = {
             "1 h": (items * 1, stretches, 3),
         }
-        maps = {n: torch.empty((items, stretches, own), dtype=torch.float32, device=device) for n, own in maps.items()}
+        maps = {n: torch.empty(shape, dtype=torch.float32, device=device) for n, shape in maps.items()}
         starts = {n: torch.empty(shape, dtype=torch.float32, device=device) for n, shape in starts.items()}
         launch(
             pass_1_maps,
@@ -590,8 +599,8 @@ def forward(
                 initial.get("h"),
                 starts.get("1 h"),
                 stretches,
-                maps["1 M h h"],
                 maps["1 F h"],
+                maps["1 M h h"],
             ),
             device,
             1,
@@ -642,15 +651,15 @@ def backward(
     stretches = stretches_of(-(-steps // 16), heads * 1)
     starts = {}
     if stretches > 1:
-        maps = {
-            "1 M h h": (3),
-            "1 F h": (3),
-        }
         items = sequences * heads
+        maps = {
+            "1 M h h": (items * 1, stretches, 3),
+            "1 F h": (items * 1, stretches, 3),
+        }
         starts = {
             "1 h": (items * 1, stretches, 3),
         }
-        maps = {n: torch.empty((items, stretches, own), dtype=torch.float32, device=device) for n, own in maps.items()}
+        maps = {n: torch.empty(shape, dtype=torch.float32, device=device) for n, shape in maps.items()}
         starts = {n: torch.empty(shape, dtype=torch.float32, device=device) for n, shape in starts.items()}
         launch(
             pass_1_maps_back,
@@ -666,6 +675,7 @@ def backward(
                 strides["f"][1],
                 strides["f"][2],
                 d_outputs.get("y"),
+                saved.get("1 h"),
                 maps["1 M h h"],
                 stretches,
                 maps["1 F h"],
@@ -686,8 +696,8 @@ def backward(
                 d_final.get("h"),
                 starts.get("1 h"),
                 stretches,
-                maps["1 M h h"],
                 maps["1 F h"],
+                maps["1 M h h"],
             ),
             device,
             1,
@@ -723,4 +733,4 @@ def backward(
         1,
         2,
     )
-    return {n: x[0] if x.shape[0] == 1 else x.sum(0) for n, x in d_arguments.items()}
+    return {n: added(x) for n, x in d_arguments.items()}

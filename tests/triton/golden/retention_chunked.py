@@ -40,6 +40,22 @@ def launch(kernel, grid, arguments, device, warps, stages):
         kernel[grid](*arguments, num_warps=warps, num_stages=stages, enable_fp_fusion=True)
 
 
+def strides_of(x, lead):
+    """The strides of leading axes, zero where there is one element for all."""
+    return [0 if size == 1 else stride for size, stride in zip(x.shape[:lead], x.stride()[:lead], strict=True)]
+
+
+def added(x):
+    """The sum over the first axis, in an order that its size decides; that of `x.sum(0)` depends on the batch too."""
+    while x.shape[0] > 1:
+        half = x.shape[0] // 2
+        rest = x[2 * half :]
+        x = x[:half] + x[half : 2 * half]
+        if rest.shape[0]:
+            x[0] += rest[0]
+    return x[0]
+
+
 def stretches_of(count, programs):
     """The most stretches that the chunks of a sequence are cut into, if it has `count` of them at most.
 
@@ -49,11 +65,6 @@ def stretches_of(count, programs):
     if count < 2 * LEAST or 2 * programs > PROGRAMS:
         return 1
     return min(-(-count // LEAST), -(-PROGRAMS // programs))
-
-
-def strides_of(x, lead):
-    """The strides of leading axes, zero where there is one element for all."""
-    return [0 if size == 1 else stride for size, stride in zip(x.shape[:lead], x.stride()[:lead], strict=True)]
 
 
 @triton.jit
@@ -105,17 +116,16 @@ def pass_1_maps(
     stop = tl.minimum(start + per, count)
     if (stretch > 0) & (start >= count):
         return
+    # What the last stretch makes of what it is handed nobody asks for.
+    if stop == count:
+        return
     k_at = k + row * k_row + begin * k_step + head_0 * k_head_0
     v_at = v + row * v_row + begin * v_step + head_0 * v_head_0
     gamma_at = gamma + head_0 * gamma_head_0
     gamma_2 = tl.load(gamma_at).to(tl.float32)
-    # What the last stretch makes of what it is handed nobody asks for.
-    if stop == count:
-        return
-    M_S_S = tl.full([], 1.0, tl.float32).to(tl.float32)
-    F_S = tl.broadcast_to(tl.full([], 0.0, tl.float32), [16, 16]).to(tl.float32)
-    for back in range(0, stop - start):
-        here = start + back
+    M_S_S = tl.full([], 1.0, tl.float32)
+    F_S = tl.broadcast_to(tl.full([], 0.0, tl.float32), [16, 16])
+    for here in range(start, stop):
         live = tl.minimum(length - here * 16, 16)
         at = here * 16 + t
         x10 = product(tl.where((t < live), tl.broadcast_to(gamma_2, [16]), 1.0), 0)
@@ -132,6 +142,7 @@ def pass_1_maps(
             0,
             reverse=True,
         )
+        x2 = M_S_S * x10
         k_2 = tl.load(  # [t, i]
             k_at + (at * k_step)[:, None] + i[None, :], mask=(t < live)[:, None] & (i < 3)[None, :], other=0
         ).to(tl.float32)
@@ -141,10 +152,9 @@ def pass_1_maps(
         x12 = tl.dot(  # [i, j]
             tl.permute((k_2 * tl.where((t < live), x9, 0.0)[:, None]), (1, 0)), v_2, input_precision="ieee"
         )
-        x1 = M_S_S * x10
-        x2 = F_S * x10  # [i, j]
-        x3 = x12 + x2  # [i, j]
-        M_S_S = x1
+        x1 = F_S * x10  # [i, j]
+        x3 = x1 + x12  # [i, j]
+        M_S_S = x2
         F_S = x3
     tl.store(map_M_S_S + (item * most_stretches + stretch) * 1, M_S_S)
     tl.store(
@@ -167,8 +177,8 @@ def pass_1_join(
     S_first,
     S_start,
     most_stretches,
-    map_M_S_S,
     map_F_S,
+    map_M_S_S,
 ):
     item = tl.program_id(0).to(tl.int64)
     sequence, head = item // heads, item % heads
@@ -201,14 +211,15 @@ def pass_1_join(
             S,
             mask=(i < 3)[:, None] & (j < 3)[None, :],
         )
-        M_S_S = tl.load(map_M_S_S + (item * most_stretches + stretch) * 1).to(tl.float32)
-        F_S = tl.load(  # [i, j]
+        c_2 = tl.load(  # [i, j]
             map_F_S + (item * most_stretches + stretch) * 9 + (i * 3)[:, None] + j[None, :],
             mask=(i < 3)[:, None] & (j < 3)[None, :],
             other=0,
         ).to(tl.float32)
-        x1 = M_S_S * S  # [i, j]
-        x2 = F_S + x1  # [i, j]
+        S_after = c_2
+        c = tl.load(map_M_S_S + (item * most_stretches + stretch) * 1).to(tl.float32)
+        x1 = S * c  # [i, j]
+        x2 = S_after + x1  # [i, j]
         S = x2
 
 
@@ -360,6 +371,7 @@ def pass_1_maps_back(
     d_o,
     gamma,
     gamma_head_0,
+    S_kept,
     map_M_S_S,
     most_stretches,
     map_F_S,
@@ -380,22 +392,23 @@ def pass_1_maps_back(
     stop = tl.minimum(start + per, count)
     if (stretch > 0) & (start >= count):
         return
+    # What the last stretch makes of what it is handed nobody asks for.
+    if start == 0:
+        return
     q_at = q + row * q_row + begin * q_step + head_0 * q_head_0
     if d_o is not None:
         d_o_at = d_o + ((row * steps + begin) * heads + head) * 3
     gamma_at = gamma + head_0 * gamma_head_0
     gamma_2 = tl.load(gamma_at).to(tl.float32)
-    # What the last stretch makes of what it is handed nobody asks for.
-    if start == 0:
-        return
-    M_S_S = tl.full([], 1.0, tl.float32).to(tl.float32)
-    F_S = tl.broadcast_to(tl.full([], 0.0, tl.float32), [16, 16]).to(tl.float32)
+    M_S_S = tl.full([], 1.0, tl.float32)
+    F_S = tl.broadcast_to(tl.full([], 0.0, tl.float32), [16, 16])
     for back in range(0, stop - start):
         here = stop - 1 - back
         live = tl.minimum(length - here * 16, 16)
         at = here * 16 + t
         x10 = product(tl.where((t < live), tl.broadcast_to(gamma_2, [16]), 1.0), 0)
         x1 = tl.cumprod(tl.broadcast_to(gamma_2, [16]), 0)  # [t]
+        x3 = M_S_S * x10
         d_o_2 = tl.full([16, 16], 0.0, tl.float32)
         if d_o is not None:
             d_o_3 = tl.load(  # [t, j]
@@ -403,17 +416,16 @@ def pass_1_maps_back(
             ).to(tl.float32)
             d_o_2 = d_o_3
         d_x6 = d_o_2 * x1[:, None]  # [t, j]
+        x2 = F_S * x10  # [i, j]
         q_2 = tl.load(  # [t, i]
             q_at + (at * q_step)[:, None] + i[None, :], mask=(t < live)[:, None] & (i < 3)[None, :], other=0
         ).to(tl.float32)
         d_S_prev_1 = tl.dot(  # [i'1, j]
             tl.permute(q_2, (1, 0)), tl.where((t < live)[:, None], d_x6, 0.0), input_precision="ieee"
         )
-        x1_2 = M_S_S * x10
-        x2 = F_S * x10  # [i, j]
-        x3 = d_S_prev_1 + x2  # [i, j]
-        M_S_S = x1_2
-        F_S = x3
+        x4 = d_S_prev_1 + x2  # [i, j]
+        M_S_S = x3
+        F_S = x4
     tl.store(map_M_S_S + (item * most_stretches + stretch) * 1, M_S_S)
     tl.store(
         map_F_S + (item * most_stretches + stretch) * 9 + (i * 3)[:, None] + j[None, :],
@@ -432,8 +444,8 @@ def pass_1_join_back(
     d_S_last,
     S_start,
     most_stretches,
-    map_M_S_S,
     map_F_S,
+    map_M_S_S,
 ):
     item = tl.program_id(0).to(tl.int64)
     sequence, head = item // heads, item % heads
@@ -460,14 +472,15 @@ def pass_1_join_back(
             d_S,
             mask=(i < 3)[:, None] & (j < 3)[None, :],
         )
-        M_S_S = tl.load(map_M_S_S + (item * most_stretches + stretch) * 1).to(tl.float32)
-        F_S = tl.load(  # [i, j]
+        c_2 = tl.load(  # [i, j]
             map_F_S + (item * most_stretches + stretch) * 9 + (i * 3)[:, None] + j[None, :],
             mask=(i < 3)[:, None] & (j < 3)[None, :],
             other=0,
         ).to(tl.float32)
-        x1 = M_S_S * d_S  # [i, j]
-        x2 = F_S + x1  # [i, j]
+        S_after = c_2
+        c = tl.load(map_M_S_S + (item * most_stretches + stretch) * 1).to(tl.float32)
+        x1 = d_S * c  # [i, j]
+        x2 = S_after + x1  # [i, j]
         d_S = x2
 
 
@@ -713,15 +726,15 @@ def forward(
     stretches = stretches_of(-(-steps // 16), heads * 1)
     starts = {}
     if stretches > 1:
-        maps = {
-            "1 M S S": (1),
-            "1 F S": (9),
-        }
         items = sequences * heads
+        maps = {
+            "1 M S S": (items * 1, stretches, 1),
+            "1 F S": (items * 1, stretches, 9),
+        }
         starts = {
             "1 S": (items * 1, stretches, 9),
         }
-        maps = {n: torch.empty((items, stretches, own), dtype=torch.float32, device=device) for n, own in maps.items()}
+        maps = {n: torch.empty(shape, dtype=torch.float32, device=device) for n, shape in maps.items()}
         starts = {n: torch.empty(shape, dtype=torch.float32, device=device) for n, shape in starts.items()}
         launch(
             pass_1_maps,
@@ -765,8 +778,8 @@ def forward(
                 initial.get("S"),
                 starts.get("1 S"),
                 stretches,
-                maps["1 M S S"],
                 maps["1 F S"],
+                maps["1 M S S"],
             ),
             device,
             2,
@@ -831,15 +844,15 @@ def backward(
     stretches = stretches_of(-(-steps // 16), heads * 1)
     starts = {}
     if stretches > 1:
-        maps = {
-            "1 M S S": (1),
-            "1 F S": (9),
-        }
         items = sequences * heads
+        maps = {
+            "1 M S S": (items * 1, stretches, 1),
+            "1 F S": (items * 1, stretches, 9),
+        }
         starts = {
             "1 S": (items * 1, stretches, 9),
         }
-        maps = {n: torch.empty((items, stretches, own), dtype=torch.float32, device=device) for n, own in maps.items()}
+        maps = {n: torch.empty(shape, dtype=torch.float32, device=device) for n, shape in maps.items()}
         starts = {n: torch.empty(shape, dtype=torch.float32, device=device) for n, shape in starts.items()}
         launch(
             pass_1_maps_back,
@@ -857,6 +870,7 @@ def backward(
                 d_outputs.get("o"),
                 arguments["gamma"],
                 strides["gamma"][0],
+                saved.get("1 S"),
                 maps["1 M S S"],
                 stretches,
                 maps["1 F S"],
@@ -877,8 +891,8 @@ def backward(
                 d_final.get("S"),
                 starts.get("1 S"),
                 stretches,
-                maps["1 M S S"],
                 maps["1 F S"],
+                maps["1 M S S"],
             ),
             device,
             2,
@@ -923,4 +937,4 @@ def backward(
         2,
         2,
     )
-    return {n: x[0] if x.shape[0] == 1 else x.sum(0) for n, x in d_arguments.items()}
+    return {n: added(x) for n, x in d_arguments.items()}

@@ -1,0 +1,107 @@
+"""Relative changes of random sign in place of rounding, in the reference and in Blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod, sqrt
+
+import numpy as np
+
+from recc.forms import block as blocks
+from recc.layout import LANE
+from recc.recurrence import Apply, Expr, Matrix, Number, Reduce
+
+from .draw import Array
+
+_PLAIN = frozenset({"neg", "min", "max", "clamp", "where", "abs", "sign", "floor", "re", "im", "conj", "stop",
+                    "surrogate", "relu", "real", "int"})  # fmt: skip
+_ONE = frozenset({"add", "sub", "mul", "div", "sqrt"})
+_FUNCTION = 4.0  # other functions are within so many units in the last place
+_CHOOSING = frozenset({"max", "min"})
+
+
+@dataclass
+class Noise:
+    """Stands for rounding: `unit[k]` times a random sign, relative to each value of sample k; sample 0 stays as it is.
+
+    `axis` is where samples lie in a value of the reference; in Blocks they lie along the lane, `rows` of each.
+    `largest` is the largest finite magnitude that was seen.
+    """
+
+    unit: Array
+    rng: np.random.Generator
+    least: Array
+    rows: int = 1
+    largest: float = 0.0
+    _sizes: dict[str, int] = field(default_factory=dict)
+
+    def of_reference(self, expr: Expr, value: Array) -> Array:
+        """A value of the reference, `[B, samples, *batch, *axes]`."""
+        amplitude = _of_expr(expr, value)
+        if value.dtype.kind not in "fc" or not amplitude:
+            return value
+        if len(self.unit) == 1:
+            return self._moved(value, amplitude, (1,) * value.ndim)
+        shape = (value.shape[0], len(self.unit), *value.shape[2:])
+        along = (1, -1, *(1,) * (len(shape) - 2))
+        return self._moved(np.broadcast_to(value, shape), amplitude, along)
+
+    def of_block(self, op: blocks.Op, v: blocks.Value, value: Array) -> Array:
+        """An operand or a result of an operation of a Block."""
+        self._sizes.update(zip(v.axes, value.shape, strict=True))
+        amplitude = _of_op(op, v, self._sizes)
+        return self.of_lanes(v, value, amplitude) if amplitude else value
+
+    def of_lanes(self, v: blocks.Value, value: Array, amplitude: float) -> Array:
+        """A value of a Block, if it is one of each lane."""
+        if LANE not in v.axes:
+            return value
+        return self._moved(value, amplitude, tuple(-1 if a == LANE else 1 for a in v.axes))
+
+    def of_argument(self, value: Array, axis: int) -> Array:
+        """An argument or a state of all samples, which lie along an axis."""
+        if value.dtype.kind not in "fc":
+            return value
+        rows, self.rows = self.rows, 1
+        found = self._moved(value, 1.0, tuple(-1 if k == axis else 1 for k in range(value.ndim)))
+        self.rows = rows
+        return found
+
+    def _moved(self, value: Array, amplitude: float, along: tuple[int, ...]) -> Array:
+        size = np.abs(value)
+        self.largest = max(self.largest, float(np.max(size, initial=0.0, where=np.isfinite(size))))
+        unit, least = (np.repeat(u, self.rows).reshape(along) for u in (self.unit, self.least))
+        sign = self.rng.integers(0, 2, value.shape, np.int8) * 2 - 1
+        if value.dtype.kind == "c":
+            sign = (sign + 1j * (self.rng.integers(0, 2, value.shape, np.int8) * 2 - 1)) / sqrt(2)
+        change = sign * unit * amplitude
+        with np.errstate(all="ignore"):
+            moved = np.where(np.isfinite(size), value * (1 + change), value)
+            near = (size < least) & (value != 0)
+            return np.asarray(np.where(near, value + change * least, moved))
+
+
+def _of_expr(expr: Expr, value: Array) -> float:
+    if isinstance(expr, Number):
+        return 0.0 if expr.value == float(np.float32(expr.value)) else 0.5
+    if isinstance(expr, Apply):
+        return 0.0 if expr.fn in _PLAIN else 1.0 if expr.fn in _ONE else _FUNCTION
+    if isinstance(expr, Reduce):
+        return 0.0 if expr.fn in _CHOOSING else sqrt(max(1, value.shape[-1]))
+    return float(max(1, value.shape[-1])) if isinstance(expr, Matrix) else 0.0
+
+
+def _of_op(op: blocks.Op, v: blocks.Value, sizes: Mapping[str, int]) -> float:
+    if isinstance(op, blocks.Map):
+        return 0.0 if v is not op.out or op.fn in _PLAIN else 1.0 if op.fn in _ONE else _FUNCTION
+    if isinstance(op, blocks.Reduce) and op.fn in _CHOOSING:
+        return 0.0
+    if isinstance(op, blocks.Contract | blocks.Reduce):
+        return sqrt(max(2, prod(sizes.get(a, 1) for a in op.over)))
+    if isinstance(op, blocks.Scatter | blocks.Cumulate):
+        return sqrt(max(2, sizes.get(op.axis, 1)))
+    return float(max(1, sizes.get(op.rows, 1))) if isinstance(op, blocks.Matrix) else 0.0
+
+
+__all__ = ["Noise"]

@@ -1,0 +1,1 @@
+"""Writing random programs: words, values of a known size, stages of every kind, outputs."""

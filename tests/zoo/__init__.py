@@ -1,0 +1,1 @@
+"""The published systems, each against an independent implementation."""
