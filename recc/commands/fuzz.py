@@ -16,7 +16,7 @@ from recc.commands.programs import find, program, write
 from recc.commands.progress import Progress
 from recc.errors import Refusal, Unsupported, UsageError
 from recc.fuzz.engine import LIMIT, Options
-from recc.fuzz.found import STEPS
+from recc.fuzz.found import FEW_STEPS, STEPS
 from recc.fuzz.junit import junit
 from recc.fuzz.report import versions
 from recc.fuzz.shrink import Budget
@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace, progress: Progress) -> fuzzing.Report:
 
     if options.grammar:
         return fuzzing.fuzz_grammar(
-            options.cases, options.seed, STEPS, show, options.only,
+            options.cases, options.seed, FEW_STEPS, show, options.only,
             backends=options.backend or ("numpy", "blocks", "c", "torch"), forms=options.form or FORMS, **chosen,
         )  # fmt: skip
     return fuzzing.fuzz(_subject(options), options.cases, options.seed, STEPS, show, options.only, **chosen)

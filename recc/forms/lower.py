@@ -92,6 +92,8 @@ class Lowering:
                 position = b.iota(index.axis)
             else:
                 position = self.lower(index.expr).re
+                if position.dtype != "int":  # sums and maxima are made of reals, whatever they are of
+                    position = b.map("int", position)
             names[axis] = b.fresh_axis(axis)
             gathers.append((names[axis], position, axis))
         value = b.rename(value, names)

@@ -55,6 +55,8 @@ _LARGEST_HALF, _STEP_HALF = 65000.0, 2.0**-25
 #: float16 holds numbers of eight bits from here on.
 _LEAST_NORMAL = 2.0**-12
 
+_HALF = ("float16", "bfloat16")
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -85,6 +87,7 @@ class Truth:
     request: Request
     seed: tuple[int, ...]
     weights: dict[str, Array] = field(init=False)
+    _wides: dict[str, dict[str, bool]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng((*self.seed, 1))
@@ -220,7 +223,10 @@ class Truth:
         """How far a right result of a way may be from the reference; see docs/maths/error-bounds.md."""
         spread = self.judged[1][name] if gradient else self.spreads[name]
         steps = max(1, *self.request.steps)
-        found = tolerance(dtype, steps, gradient=gradient) + CONFIDENCE * growth(way, steps) * spread.rounding(dtype)
+        # States are float32 where storage is narrower, and so are the sums that lead to them.
+        wide = name.startswith(("final ", "initial ")) and way.backend in ("c", "torch") and dtype in _HALF
+        kept = "float32" if wide else dtype
+        found = tolerance(kept, steps, gradient=gradient) + CONFIDENCE * growth(way, steps) * spread.rounding(dtype)
         if not name.startswith("final ") and not name.startswith("initial "):  # states are float32 or wider
             found += self.stored(self.judged[0][name] if gradient else self.values[name], dtype)
         return float("inf") if np.isnan(found) else found
@@ -231,12 +237,15 @@ class Truth:
 
     def _wide(self, dtype: str) -> dict[str, bool]:
         narrow = "float64" if dtype == "float64" else "float32"
+        if narrow in self._wides:
+            return self._wides[narrow]
         other = _Wide(self.rec, self.request, (*self.seed, 9), unit=8 * UNIT[narrow])
         other.weights = self.weights
         found = {}
         for mark, mine, wide in (("", self.spreads, other.spreads), ("d ", self.judged[1], other.judged[1])):
             for name, spread in wide.items():
                 found[mark + name] = not spread.fine * UNIT["float64"] <= 32 * mine[name].rounding(narrow) + 1e-300
+        self._wides[narrow] = found
         return found
 
 

@@ -18,6 +18,8 @@ Arrays = dict[str, Array]
 
 #: So many choices of sizes there are for one seed: every one costs a compilation.
 _SIZES = 3
+#: One case in so many is as long as this, of one sequence, where long ones are asked for.
+_LONG_EVERY, LONG, _LONGEST = 32, 130, 33
 #: How arrays may lie in memory beside the ordinary way.
 _LAYOUTS = ("transposed", "strided")
 
@@ -63,6 +65,7 @@ class Case:
         words += [f"{name} = {steps}" for name, steps in zip(scan, self.shapes.steps, strict=True)]
         words += [f"B = {self.shapes.batch}"]
         words += [f"heads {self.shapes.heads}"] if self.shapes.heads else []
+        words += ["parameters of their own for heads"] if self.shapes.params_have_batch else []
         words += [f"values at the edges of domains ({', '.join(k for k in self.kinds if k in KINDS)})"] * self.edges
         words += [k for k in self.kinds if k in _LAYOUTS]
         words += [f"initial {', '.join(self.initial)}"] if self.initial else []
@@ -79,7 +82,11 @@ def draw_case(rec: Recurrence, seed: int, number: int, steps: Sequence[int]) -> 
     heads = ((), (2,), (5,) if kind == 0 else (3, 1), ())[int(rng.integers(4))]
     # A batch axis comes with an input: a state alone cannot bring one.
     heads = heads if rec.of_kind(Kind.INPUT) else ()
-    shapes = Shapes(_sizes(rec, seed, kind), extents, int(rng.integers(1, 4)), heads)
+    own = bool(heads) and np.random.default_rng((seed, number, 2)).random() < 0.4
+    shapes = Shapes(_sizes(rec, seed, kind), extents, int(rng.integers(1, 4)), heads, own)
+    if one_scan and number % _LONG_EVERY == 11 and max(steps, default=0) >= _LONGEST:
+        # Kernels keep states for their gradients every 128 steps or more often.
+        extents, shapes = (LONG,), Shapes(shapes.sizes, (LONG,), 1, ())
     kinds = [k for k in possible(rec) if rng.random() < 0.4] if rng.random() < 0.4 else []
     arguments = _narrow(rec, draw_arguments(rec, shapes, rng, edges=kinds))
     initial = _narrow(rec, draw_initial(rec, shapes, rng)) if rec.slots and rng.random() < 0.5 else {}

@@ -3,7 +3,7 @@
 | kind | values |
 |---|---|
 | `ends` | the bounds of an interval that belong to it, and the numbers next to those that do not; 0 where there is no bound; unit vectors along one axis; the least and the largest index |
-| `far` | 80 below an upper bound, so that `exp` of a number <= 0 is nearly nothing; 30 above a lower one |
+| `far` | 80 below an upper bound, so that `exp` of a number <= 0 is nearly nothing; 30 above a lower one; scores of which no exponential can be taken |
 | `tiny` | denormal numbers of float32, as far as the domain has them |
 | `ties` | one value for all elements |
 | `repeated` | the value of the first step at others (the same key again) |
@@ -33,6 +33,7 @@ EVERYWHERE = ("ends", "far", "tiny")
 _SHARE = 0.15
 _BELOW = 80.0  # exp(-80) is a normal number of float32, though far below its resolution
 _ABOVE = 30.0
+_LOUD = 120.0  # exp(120) is no number of float32
 _DENORMAL = 1e-40  # of float32
 _HUGE, _SMALL = 1e3, 1e-30
 
@@ -42,7 +43,7 @@ def possible(rec: Recurrence) -> tuple[str, ...]:
     arguments = rec.arguments
     holds = {
         "ends": bool(arguments),
-        "far": any(_far(s.domain) for s in arguments),
+        "far": any(_far(s.domain) for s in arguments) or bool(zeros(rec)),
         "tiny": any(s.dtype == "real" and not s.domain.unit for s in arguments),
         "ties": any(not s.domain.unit for s in arguments),
         "repeated": any(s.kind is Kind.INPUT for s in arguments),
@@ -85,6 +86,7 @@ def mixed(rec: Recurrence, symbol: Symbol, drawn: Array, kinds: Collection[str],
 def _reals(rec: Recurrence, symbol: Symbol, value: Array, kinds: Collection[str], rng: np.random.Generator) -> Array:
     domain = symbol.domain
     found = [*(_ends(domain) if "ends" in kinds else ()), *(_far(domain) if "far" in kinds else ())]
+    found += [-_LOUD, _LOUD] if "far" in kinds and symbol.name in zeros(rec) else []
     found += [v for v in (_DENORMAL, -_DENORMAL) if "tiny" in kinds and _inside(domain, v)]
     value = _replaced(value, found, rng) if found else value
     if "huge" in kinds and _may_be_huge(symbol):

@@ -14,7 +14,7 @@ from recc.errors import SourceError, Unsupported, UsageError
 from recc.recurrence import Recurrence
 
 from .case import Case
-from .found import STEPS, CounterExample, Origin, Trial
+from .found import FEW_STEPS, STEPS, CounterExample, Origin, Trial
 from .pool import Pool
 from .report import Report, Tally
 from .saved import save as save_one
@@ -182,7 +182,7 @@ def fuzz(
 def fuzz_grammar(
     cases: int | None = None,
     seed: int = 0,
-    steps: Sequence[int] = STEPS,
+    steps: Sequence[int] = FEW_STEPS,
     progress: Callable[[Trial], None] | None = None,
     only: int | None = None,
     *,

@@ -18,6 +18,9 @@ from .ways import Way
 #: Sequences of these lengths are drawn: none, one, and around powers of two.
 STEPS = (0, 1, 2, 3, 7, 8, 9, 16, 33)
 
+#: The same for programs out of the grammar, of which many are run, in chunks of 3 steps.
+FEW_STEPS = (0, 1, 2, 3, 4, 5, 7, 9)
+
 #: Arrays of a case with no more numbers than this are written out.
 TINY = 24
 
@@ -176,4 +179,15 @@ def largest(findings: Sequence[Any]) -> Mapping[tuple[str, bool], float]:
     return table
 
 
-__all__ = ["STEPS", "TINY", "Arrays", "CounterExample", "Origin", "Trial", "largest", "skeleton", "written_out"]
+__all__ = [
+    "FEW_STEPS",
+    "STEPS",
+    "TINY",
+    "Arrays",
+    "CounterExample",
+    "Origin",
+    "Trial",
+    "largest",
+    "skeleton",
+    "written_out",
+]

@@ -159,6 +159,20 @@ def _filled(make: Callable[..., Any]) -> Callable[..., Any]:
     return made
 
 
+def _bare(t: Trial) -> Iterator[Finding]:
+    """Kernels are called in another way where nobody asks for the final state, or gives it a weight."""
+    request, names = t.request(), {s.name for s in t.rec.outputs}
+    whole = t.whole()
+    if request.weights is not None:
+        weights = {n: w if n in names else np.zeros_like(w) for n, w in request.weights.items()}
+        whole = t.runner.run(replace(request, weights=weights))
+        request = replace(request, weights={n: w for n, w in weights.items() if n in names})
+    found = t.runner.run(replace(request, final=False))
+    what = "a call that asks for outputs alone"
+    yield from t.compare("bare", what, found.values, {n: v for n, v in whole.values.items() if n in names})
+    yield from t.compare("bare", what, found.gradients, t.finite(whole.gradients), gradient=True)
+
+
 def _step(t: Trial) -> Iterator[Finding]:
     if t.steps == 0:
         return
@@ -187,9 +201,14 @@ def _causal(t: Trial) -> Iterator[Finding]:
         n: _other_from(v, cut, t.way.backend == "c") if n in t.inputs else v for n, v in request.arguments.items()
     }
     found = t.runner.run(replace(request, arguments=arguments))
-    before = {s.name: t.whole().values[s.name][:, :cut] for s in t.rec.outputs}
+    whole = t.whole().values
+    before = {s.name: whole[s.name][:, :cut] for s in t.rec.outputs}
     exact = t.way.backend == "c"
     now = {n: found.values[n][:, :cut] for n in before}
+    if t.way.form == "convolution":
+        # A transform rounds by the size of all steps.
+        now = {n: np.concatenate([v, whole[n][:, cut:]], 1) for n, v in now.items()}
+        before = {n: whole[n] for n in before}
     yield from t.compare("causal", f"steps before {cut} where later ones are others", now, before, exact=exact, times=8)
 
 
@@ -209,6 +228,7 @@ PLAIN: tuple[Law, ...] = (
     Law("differences", "gradients are the reference's derivatives", differenced, _differences),
     Law("pieces", "two runs joined by the state are one", in_pieces, _pieces),
     Law("again", "a call gives the same again", compiled, _again),
+    Law("bare", "a call without final states gives the same outputs", compiled, _bare),
     Law("step", "single steps make up the whole", in_pieces, _step),
     Law("layout", "where elements lie does not matter", compiled, _layout),
     Law("causal", "later steps do not matter to earlier ones", in_pieces, _causal),

@@ -119,7 +119,8 @@ class OpRunner:
         if request.offsets is not None:
             options["cu_seqlens"] = list(request.offsets)
         state = self._state(states, request.clock)
-        outputs, final = self.op(**given, initial_state=state, output_final_state=True, **options)
+        found = self.op(**given, initial_state=state, output_final_state=request.final, **options)
+        outputs, final = found if request.final else (found, None)
         values = dict(zip((s.name for s in self.rec.outputs), _several(outputs, len(self.rec.outputs)), strict=True))
         finals = () if final is None else _several(final, len(self.rec.slots) + self.rec.clock)
         values.update(zip((f"final {slot.name}" for slot in self.rec.slots), finals, strict=False))

@@ -60,6 +60,7 @@ class Request:
     are run in `dtype`. With `weights`, by the names of values, the gradients of the weighted sum are
     wanted too. `offsets` are boundaries of packed sequences. `cut` runs steps before and from it as two calls, joined
     by the state. `clock` is the number of steps already run. `strided` gives arrays whose elements do not lie in order.
+    Without `final` the call asks for outputs alone.
     """
 
     arguments: Mapping[str, Array]
@@ -72,6 +73,7 @@ class Request:
     cut: int | None = None
     clock: int = 0
     strided: bool = False
+    final: bool = True
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,30 @@ def _multires(given: Given) -> Values:
     return {"y": y.transpose(1, 2) + given["wx"] * given["x"]} | final
 
 
+def _all_pole(given: Given) -> Values:
+    """The lower triangular Toeplitz system of all steps at once: `(1 - a1 S - a2 S^2) y = x`, and what came before."""
+    x, a1, a2 = given["x"], given["a1"], given["a2"]
+    steps = x.shape[1]
+    eye = torch.eye(steps, dtype=x.dtype)
+    shifts = torch.diag(torch.ones(steps - 1, dtype=x.dtype), -1), torch.diag(torch.ones(steps - 2, dtype=x.dtype), -2)
+    system = eye - a1[:, None, None] * shifts[0] - a2[:, None, None] * shifts[1]
+    last, before = given.state["y"], given.state["y_lag2"]
+    right = (
+        x + torch.einsum("t,bd->btd", eye[0], a1 * last + a2 * before) + torch.einsum("t,bd->btd", eye[1], a2 * last)
+    )
+    y = torch.linalg.solve_triangular(system, right.permute(2, 1, 0), upper=False).permute(2, 1, 0)
+    return {"out": y, "final y": y[:, -1], "final y_lag2": y[:, -2]}
+
+
 ROWS = (
+    Row(
+        "A16",
+        "RTF, poles alone, of second order",
+        "a triangular Toeplitz system of all steps",
+        _all_pole,
+        "all_pole_filter",
+        {"d": 3},
+    ),
     Row("A15", "SpaceTime", "its Krylov kernel, by FFT", _spacetime, "spacetime", {"n": 4}, draw=_unit("last", -1)),
     Row(
         "A15",

@@ -342,6 +342,6 @@ ROWS = (
         draw=_points,
         start=_points_start,
         notes="Two states, whose Cholesky factor is written out; the language has no Cholesky of any size. f is a "
-        "pendulum: a transformer as f is outside.",
+        "pendulum: a transformer as f is outside. Points that are drawn at random are no sigma points, and give NaN.",
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import numpy as np
 import torch
@@ -127,9 +127,10 @@ def _particles(given: Given) -> Values:
         x, w = given.state["x"][b], given.state["w"][b]
         for t, y in enumerate(values):
             share = (w / w.sum()).detach().numpy()
-            with patch("filterpy.monte_carlo.resampling.random", lambda at=float(given["u"][b, t].detach()): at):
+            number = Mock(return_value=float(given["u"][b, t].detach()))
+            with patch("filterpy.monte_carlo.resampling.random", number):
                 x = x[torch.tensor(systematic_resample(share))]
-            x = Normal(given["a"] * x + torch.sin(x), given["q"]).loc + given["q"] * given["noise"][b, t]
+            x = given["a"] * x + torch.sin(x) + given["q"] * given["noise"][b, t]
             logs = Normal(x, spread).log_prob(y)
             w = torch.exp(logs - logs.max())
             found.append(torch.stack([w @ x / w.sum(), torch.exp(logs).mean().log()]))
