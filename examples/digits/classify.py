@@ -1,10 +1,10 @@
 """Reads handwritten digits pixel by pixel and tells which they are: three recurrences in one small classifier.
 
-Every image of scikit-learn's digits is a sequence of 64 numbers. Between an embedding and a mean over time stands a layer
+Every image of scikit-learn's digits is a sequence of 64 numbers. Between an embedding and a readout stand two layers
 whose core is one program of the zoo: a selective state space, a diagonal complex state space from the scaled
 Legendre measure, or a gated delta rule with two heads. The layers are what the papers put around them, cut short.
 
-    python examples/digits/classify.py [--core mamba|s5|gated_delta_net] [--epochs 12]
+    python examples/digits/classify.py [--core mamba|s5|gated_delta_net] [--epochs 8]
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Mamba(nn.Module):
         self.to_delta, self.to_bc = nn.Linear(WIDTH, WIDTH, bias=False), nn.Linear(WIDTH, 2 * STATE, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[B, T, WIDTH]` to the same, like the other two."""
         b, c = self.to_bc(x).chunk(2, -1)
         delta = F.softplus(self.to_delta(x) + self.bias)
         return recc.zoo.mamba(u=x, delta=delta, B=b, C=c, A=-self.log_a.exp(), D=self.skip)
@@ -57,6 +58,7 @@ class S5(nn.Module):
         self.skip = nn.Parameter(torch.ones(WIDTH))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Its decays are minus exponentials, so that no step of training makes it unstable."""
         decay = -self.log_re.exp()
         return recc.zoo.s5(
             u=x, lam_re=decay, lam_im=self.im, B=self.b, C=self.c, D=self.skip, delta=self.log_delta.exp()
@@ -72,6 +74,7 @@ class GatedDelta(nn.Module):
         self.bias = parameter(recc.init.softplus_inverse(recc.init.log_uniform(HEADS, rng)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Heads `[B, T, HEADS, WIDTH / HEADS]` inside, with keys and queries of norm one."""
         q, k, v = self.to_qkv(x).unflatten(-1, (3, HEADS, WIDTH // HEADS)).unbind(2)
         forget, write = self.to_gates(x).chunk(2, -1)
         g = -F.softplus(forget + self.bias)
@@ -84,25 +87,39 @@ class GatedDelta(nn.Module):
 CORES = {"mamba": Mamba, "s5": S5, "gated_delta_net": GatedDelta}
 
 
-class Classifier(nn.Module):
-    """Embedding, a gated layer around the core with a residual, mean over time, ten numbers."""
+class Layer(nn.Module):
+    """A short convolution, the core and a gate, beside a residual."""
 
-    def __init__(self, core: str):
+    def __init__(self, core: str, seed: int) -> None:
         super().__init__()
-        self.embed = nn.Linear(2, WIDTH)
-        self.norm, self.last = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+        self.norm = nn.LayerNorm(WIDTH)
         self.conv = nn.Conv1d(WIDTH, WIDTH, 4, groups=WIDTH, padding=3)
-        self.core = CORES[core](np.random.default_rng(0))
-        self.gate, self.mix, self.head = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, 10)
+        self.core = CORES[core](np.random.default_rng(seed))
+        self.gate, self.mix = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[B, T, WIDTH]` to the same."""
+        inner = self.norm(x)
+        local = F.silu(self.conv(inner.mT)[..., : x.shape[1]].mT)
+        return x + self.mix(self.core(local) * F.silu(self.gate(inner)))
+
+
+class Classifier(nn.Module):
+    """Embedding, two layers, the mean over time beside the last step, ten numbers."""
+
+    def __init__(self, core: str) -> None:
+        super().__init__()
+        self.embed = nn.Linear(3, WIDTH)
+        self.layers = nn.Sequential(*(Layer(core, seed) for seed in range(2)))
+        self.last, self.head = nn.LayerNorm(2 * WIDTH), nn.Linear(2 * WIDTH, 10)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        # The column is told beside the brightness: eight pixels make a line.
-        column = (torch.arange(pixels.shape[1]) % 8 / 4 - 1).expand_as(pixels)
-        x = self.embed(torch.stack([pixels, column], -1))
-        inner = self.norm(x)
-        local = F.silu(self.conv(inner.transpose(1, 2))[..., : x.shape[1]].transpose(1, 2))
-        x = x + self.mix(self.core(local) * F.silu(self.gate(inner)))
-        return self.head(self.last(x).mean(1))
+        """`[B, 64]` to logits `[B, 10]`."""
+        # Row and column are told beside the brightness: eight pixels make a line.
+        steps = torch.arange(pixels.shape[1])
+        column, row = ((part / 4 - 1).expand_as(pixels) for part in (steps % 8, steps // 8))
+        x = self.layers(self.embed(torch.stack([pixels, column, row], -1)))
+        return self.head(self.last(torch.cat([x.mean(1), x[:, -1]], -1)))
 
 
 def train(core: str, epochs: int) -> float:
@@ -136,7 +153,7 @@ def main() -> None:
     """Train the cores that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--core", choices=CORES, action="append")
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=8)
     options = parser.parse_args()
     for core in options.core or CORES:
         accuracy = train(core, options.epochs)

@@ -1,8 +1,8 @@
 """Learns an audio filter from what goes in and what comes out.
 
 White noise goes through a filter that SciPy designs: a resonance. `resonator.recc` is a second-order recurrence
-with three taps on its input; its poles are kept inside the unit circle by writing them as radius and angle. Gradient descent on
-the difference of the outputs finds the five numbers.
+with three taps on its input; its poles are kept inside the unit circle by writing them as radius and angle.
+Gradient descent on the difference of the outputs finds the five numbers.
 
     python examples/filter/learn.py
 """
@@ -36,7 +36,9 @@ def main() -> None:
         r = torch.sigmoid(radius)
         return 2 * r * torch.cos(angle), -(r**2)
 
-    climb = torch.optim.LBFGS([radius, angle, taps], max_iter=200, line_search_fn="strong_wolfe", tolerance_change=1e-14)
+    climb = torch.optim.LBFGS(
+        [radius, angle, taps], max_iter=200, line_search_fn="strong_wolfe", tolerance_change=1e-14
+    )
 
     def loss() -> torch.Tensor:
         climb.zero_grad()

@@ -25,8 +25,9 @@ _HEAD = """\
 
 recc is measured by whether it can express the recurrences that people publish. This is the list of {count}, each judged
 by an implementation that is not recc's: another package, or the paper's other definition by a different algorithm.
-{working} of them work now, in {programs} programs; for the others the last column says what the language or a form
-lacks. A system that is a layer around a recurrence counts by its recurrence.
+{working} of them work now, in {programs} programs. Where one did not, its last column would say what the language or
+a form lacks; where a row is less than the whole published system, it says what is left out. A system that is a layer
+around a recurrence counts by its recurrence.
 
 The errors are relative (`||out - oracle|| / ||oracle||`, [numbers](maths/numbers.md)), in float64, the largest over all
 forms and backends named in the row: of outputs, final states, and gradients of all arguments and initial states. `-`
