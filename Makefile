@@ -23,7 +23,7 @@ GPU_ARGS ?=
 FILE ?=
 OUT ?= out/demo
 
-.PHONY: help setup check format test test-gpu golden docs demo bench bench-gpu clean
+.PHONY: help setup check format test test-gpu golden docs mutation demo bench bench-gpu clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -59,6 +59,9 @@ golden: $(READY) ## rewrite the expected texts, to be read in the diff
 
 docs: $(READY) ## regenerate docs/errors.md and run every code block of the documentation
 	$(BIN)/python -m pytest --update-golden tests/docs
+
+mutation: $(READY) ## plant faults and count those that the fuzzer finds, into docs/fuzzing.md (about 15 minutes)
+	$(BIN)/python -m tests.mutation --write
 
 demo: $(READY) ## compile a program, check it, train a language model with it (FILE=program.recc)
 	$(BIN)/recc demo $(FILE) --out $(OUT)

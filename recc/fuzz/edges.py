@@ -86,7 +86,8 @@ def mixed(rec: Recurrence, symbol: Symbol, drawn: Array, kinds: Collection[str],
 def _reals(rec: Recurrence, symbol: Symbol, value: Array, kinds: Collection[str], rng: np.random.Generator) -> Array:
     domain = symbol.domain
     found = [*(_ends(domain) if "ends" in kinds else ()), *(_far(domain) if "far" in kinds else ())]
-    found += [-_LOUD, _LOUD] if "far" in kinds and symbol.name in zeros(rec) else []
+    if "far" in kinds and symbol.name in zeros(rec):
+        found += [v for v in (-_LOUD, _LOUD) if _inside(domain, v)]
     found += [v for v in (_DENORMAL, -_DENORMAL) if "tiny" in kinds and _inside(domain, v)]
     value = _replaced(value, found, rng) if found else value
     if "huge" in kinds and _may_be_huge(symbol):

@@ -135,7 +135,7 @@ MISTAKES = {
     "a law": (["fuzz", "hgrn", "--law", "value"], "did you mean values?"),
     "auto and others": (["fuzz", "hgrn", "--backend", "auto", "--backend", "c"], "auto alone, or others"),
     "auto out of the grammar": (["fuzz", "--grammar", "--backend", "auto"], "--backend: expected one of numpy"),
-    "no such way": (["fuzz", "gru", "--backend", "c", "--form", "scan"], "fuzzing by c, scan does not apply: c has sequential"),
+    "no such way": (["fuzz", "gru", "--backend", "c", "--form", "scan"], "by c, scan does not apply: c has sequential"),
     "a form that does not apply": (["fuzz", "gru", "--backend", "torch", "--form", "scan"], "recc explain gru"),
     "no cases": (["fuzz", "hgrn", "--cases", "0"], "0 is no whole number above zero"),
     "a number that is none": (["fuzz", "hgrn", "--from", "-1"], "argument --from"),

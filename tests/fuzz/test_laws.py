@@ -97,6 +97,10 @@ def strided(request: Request) -> bool:
     return request.strided
 
 
+def bare(request: Request) -> bool:
+    return not request.final
+
+
 def neighbours(way: Faulty, request: Request, found: Results) -> Results:
     """A thousandth of each row comes from the row before."""
     del way
@@ -218,6 +222,8 @@ PLANTS = (
     Plant("again", other_each_time),
     Plant("again", other_each_time, TORCH),
     Plant("again", unset),
+    Plant("bare", of_value("o", last_bit, bare)),
+    Plant("bare", of_gradient("v", scaled(0.999), bare), TORCH),
     Plant("step", unchanged, C, GATED, of_value("o", last_bit)),
     Plant("step", unchanged, TORCH, GATED, of_value("final S", scaled(1.001))),
     Plant("layout", of_value("o", last_bit, strided)),

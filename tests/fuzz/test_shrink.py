@@ -22,6 +22,7 @@ from recc.fuzz.rewrite import text_of, weight
 from recc.fuzz.shrink import size_of, written
 from recc.parse import parse
 from recc.runtime.domains import check_domain
+from tests.zoo.core import CORE
 
 MANY = Budget(300, 5000)
 
@@ -113,7 +114,7 @@ def test_sizes_and_values_alone() -> None:
     assert all(np.isin(np.abs(v), (0, 1)).all() for v in found.case.arguments.values())
 
 
-@pytest.mark.parametrize("name", zoo.names()[::12])
+@pytest.mark.parametrize("name", CORE[::6])
 def test_every_reduction_is_smaller_and_most_are_programs(name: str) -> None:
     program = parse(Source(zoo.text(name))).recurrences[0]
     good = 0

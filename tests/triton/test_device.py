@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recc.backends.triton_gpu.device import DEVICES, Device, fill, occupancy
@@ -52,6 +52,7 @@ def test_occupancy(device: Device, registers: int, warps: int, shared: int, prog
     assert occupancy(device, registers, warps, shared) == programs
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a machine with other things to do the first draws are
 @given(
     device=st.sampled_from([*DEVICES.values()]),
     registers=st.integers(0, 512),

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# Triton reads this when it is imported: its kernels are interpreted here.
-os.environ.setdefault("TRITON_INTERPRET", "1")
+if __name__ == "__main__":
+    # Triton reads this when it is imported: its kernels are interpreted here.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 from recc.errors import Refusal, Unsupported
 from recc.structure import structures
