@@ -38,8 +38,10 @@ def differentiable(rec: Recurrence, runner: Runner) -> str | None:
 
 
 def in_pieces(rec: Recurrence, runner: Runner) -> str | None:
-    """Programs that read ahead are left out."""
+    """Programs that read ahead are left out, and those that count steps but keep no state that could tell the count."""
     del runner
+    if rec.clock and not rec.slots:
+        return "no state carries the number of the step"
     return "a step needs a later one" if looks_ahead(rec) else None
 
 

@@ -24,10 +24,10 @@ HERE = Path(__file__).parent
 )
 def test_no_counter_example(name: str) -> None:
     seen: list[Trial] = []
-    report = recc.fuzz(programs()[name].op, cases=6, steps=(0, 1, 9), progress=seen.append)
-    assert report.cases == len(seen) == 6
-    assert [t.number for t in seen] == [1, 2, 3, 4, 5, 6]
-    assert all(t.count == 6 and t.worst < 1e-3 for t in seen)
+    report = recc.fuzz(programs()[name].op, cases=3, steps=(0, 1, 9), progress=seen.append)
+    assert report.cases == len(seen) == 3
+    assert [t.number for t in seen] == [1, 2, 3]
+    assert all(t.count == 3 and t.worst < 1e-3 for t in seen)
     assert report.checks > 20
     assert report.values["float64"] < 1e-10
     if name != "kalman":

@@ -454,7 +454,7 @@ def test_the_operators_keep_their_word() -> None:
 
 @pytest.mark.parametrize("text", [GATED, CLOCKED, CELL])
 def test_fuzz(text: str) -> None:
-    report = fuzz(op_of(text, "auto" if text == GATED else "sequential"), cases=2, steps=(0, 1, 5))
+    report = fuzz(op_of(text, "auto" if text == GATED else "sequential"), cases=1, steps=(0, 1, 5))
     assert report.checks
 
 

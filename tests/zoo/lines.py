@@ -12,6 +12,7 @@ import ast
 import io
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,6 +54,7 @@ def program_lines(name: str) -> int:
     return sum(bool(line) and not line.startswith('"') for line in lines)
 
 
+@cache
 def code_lines(path: Path) -> int:
     """The lines of a Python module that hold code."""
     source = path.read_text(encoding="utf-8")
@@ -78,12 +80,15 @@ def _module_path(name: str) -> Path | None:
     return next((p for p in (base / "__init__.py", base.with_suffix(".py")) if p.exists()), None)
 
 
-def _imports(path: Path) -> Iterator[Path]:
+@cache
+def _imports(path: Path) -> tuple[Path, ...]:
     """The modules of fla.ops that a module takes names from; a name that a package passes on is followed."""
+    found: list[Path] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("fla.ops."):
             for alias in node.names:
-                yield from _origin(node.module, alias.name)
+                found += _origin(node.module, alias.name)
+    return tuple(found)
 
 
 def _origin(module: str, name: str) -> Iterator[Path]:
