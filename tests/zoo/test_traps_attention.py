@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -120,3 +121,26 @@ def test_the_package_adds_what_ttt_reads_to_itself() -> None:
 def test_the_package_has_one_step_size_per_mini_batch() -> None:
     (_, *weights), (_, *final), _ = _ttt(torch.sigmoid(_normal(2, 8, 1)))
     assert not _near(weights[0], final[0], 1e-2), "its weights move by the step size of the last token of a batch"
+
+
+def test_the_published_modes_of_retention_differ_by_a_scale_of_each_row() -> None:
+    """Rows are divided by their weights in parallel, by a running root step by step: only a norm makes them agree."""
+    steps, gamma = 12, 0.8
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal((steps, 3)) for _ in range(3))
+    lag = np.subtract.outer(np.arange(steps), np.arange(steps))
+    decay = np.where(lag >= 0, gamma ** np.maximum(lag, 0.0), 0.0)
+    weights = q @ k.T * decay / np.sqrt(decay.sum(1, keepdims=True))
+    parallel = weights @ v / np.maximum(np.abs(weights.sum(1, keepdims=True)), 1)
+    state, scale, recurrent = np.zeros((3, 3)), 0.0, []
+    for at in range(steps):
+        grown = scale * gamma + 1
+        state = state * (np.sqrt(scale) * gamma / np.sqrt(grown)) + np.outer(k[at], v[at]) / np.sqrt(grown)
+        scale = grown
+        recurrent.append(q[at] @ state)
+    plain = recc.zoo.retention(q[None], k[None], v[None], gamma=np.asarray(gamma))[0]
+    modes = [parallel, np.array(recurrent)]
+    assert np.abs(modes[0] - modes[1]).max() > 0.1
+    for mode in modes:
+        same = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (mode, plain)]
+        np.testing.assert_allclose(*same, rtol=0, atol=1e-12)
