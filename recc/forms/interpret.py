@@ -277,7 +277,7 @@ def _matrix(run: _Run, op: Matrix) -> Array:
     if op.fn == "inv":
         result = np.linalg.inv(a)
     elif op.fn == "expm":
-        result = _expm(a)
+        result = expm(a)
     else:
         g = run.at(op.args[1], (*batch, op.rows, op.cols)).astype(np.float64)
         result = _expm_vjp(a, g)
@@ -300,7 +300,7 @@ def _substitute(a: Array, b: Array, transposed: bool) -> Array:
     return x
 
 
-def _expm(a: Array) -> Array:
+def expm(a: Array) -> Array:
     """The matrix exponential, by Taylor series of A / 2^k with norm at most 1/2 and k squarings.
 
     The series is cut after 20 terms: the next one is below 1e-25. Source: Higham, *Functions of
@@ -324,7 +324,7 @@ def _expm_vjp(a: Array, g: Array) -> Array:
     size = a.shape[-1]
     a, g = np.broadcast_arrays(np.swapaxes(a, -1, -2), g)
     both = np.concatenate([np.concatenate([a, g], -1), np.concatenate([np.zeros_like(a), a], -1)], -2)
-    return _expm(both)[..., :size, size:]
+    return expm(both)[..., :size, size:]
 
 
 def _inside(index: Array, size: int, edge: str) -> tuple[Array, Array]:

@@ -6,7 +6,7 @@ is NaN passes, ever.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -210,7 +210,7 @@ def extrapolated_derivative(
     """The derivative at 0 by central differences at steps h, h/4, h/16, ... and Richardson's extrapolation.
 
     `objective(step)` gives the value and the sum of the magnitudes that it was added up from, which bounds
-    the rounding error. The entry of Neville's table with the least estimated error wins (Ridders, 1982).
+    the rounding error. The best entry of the table wins (see `refined`).
     """
     number = np.dtype(dtype).type
     rounding = np.finfo(dtype).eps
@@ -220,20 +220,29 @@ def extrapolated_derivative(
         step = number(first) / number(4) ** level
         (up, up_size), (down, down_size) = objective(step), objective(-step)
         noise = rounding * (up_size + down_size) / (2 * step)
-        row = [(up - down) / (2 * step)]
-        for k, before in enumerate(previous):
-            weight = number(16) ** (k + 1)
-            row.append((weight * row[k] - before) / (weight - 1))
-            estimate = max(abs(row[-1] - row[k]), abs(row[-1] - before)) + noise
-            if estimate < best.error:
-                best = Derivative(float(row[-1]), float(estimate))
-        previous = row
+        previous, best = refined(previous, (up - down) / (2 * step), noise, best)
         if best.error <= 1e-14 * abs(best.value) or (level > 2 and noise > 4 * best.error):
             break
     return best
 
 
+def refined(before: Sequence[Any], difference: Any, noise: Any, best: Derivative) -> tuple[list[Any], Derivative]:
+    """The next row of Neville's table for steps that are quartered, and the best entry so far.
+
+    `before` is the row above (none at first), `difference` the central difference at the next step and
+    `noise` its rounding error. The entry with the least estimated error wins (Ridders, 1982).
+    """
+    row = [difference]
+    for k, above in enumerate(before):
+        weight = 16.0 ** (k + 1)  # exact in every type
+        row.append((weight * row[k] - above) / (weight - 1))
+        estimate = max(abs(row[-1] - row[k]), abs(row[-1] - above)) + noise
+        if estimate < best.error:
+            best = Derivative(float(row[-1]), float(estimate))
+    return row, best
+
+
 __all__ = [
     "TOLERANCE", "Agreement", "Derivative", "compare", "directional_gradient", "extrapolated_derivative",
-    "inner", "no_differences", "random_direction", "rel_rms", "tolerance",
+    "inner", "no_differences", "random_direction", "refined", "rel_rms", "tolerance",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 
 from recc.recurrence import Kind
 
-from .agree import Derivative
+from .agree import Derivative, refined
 from .bound import Truth, copies, normal, reference
 from .case import Arrays
 from .draw import Array
@@ -81,7 +81,7 @@ def _moved(value: Array, along: Array, shifts: Array, axis: int) -> Array:
 
 
 def _extrapolated(total: Array, size: Array, steps: list[Any], direction: Arrays) -> Slopes:
-    """Central differences, extrapolated: the entry of Neville's table of the least estimated error (Ridders, 1982)."""
+    """Central differences, extrapolated."""
     eps = np.finfo(np.longdouble).eps
     best = Derivative(float("nan"), float("inf"))
     previous: list[Any] = []
@@ -89,14 +89,7 @@ def _extrapolated(total: Array, size: Array, steps: list[Any], direction: Arrays
     for level, step in enumerate(steps):
         up, down = 1 + level, 1 + count + level
         noise = eps * (size[up] + size[down]) / (2 * step)
-        row = [(total[up] - total[down]) / (2 * step)]
-        for k, before in enumerate(previous):
-            weight = np.longdouble(16) ** (k + 1)
-            row.append((weight * row[k] - before) / (weight - 1))
-            estimate = max(abs(row[-1] - row[k]), abs(row[-1] - before)) + noise
-            if estimate < best.error:
-                best = Derivative(float(row[-1]), float(estimate))
-        previous = row
+        previous, best = refined(previous, (total[up] - total[down]) / (2 * step), noise, best)
     step = steps[-1]
     kink = abs(total[count] - 2 * total[0] + total[-1]) / (2 * step)
     return Slopes(best.value, best.error, float(kink), float(size[0]), direction)

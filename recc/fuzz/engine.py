@@ -21,13 +21,10 @@ from .saved import save as save_one
 from .shrink import Budget, shrink
 from .trial import Finding
 from .ways import FORMS, Program
-from .work import Outcome, Task, again, examine, program_for
+from .work import LIMIT, Outcome, Task, again, examine, program_for
 
 #: Of one law of one way so many counter-examples are shrunk; the numbers of the others are told.
 _OF_ONE_KIND = 4
-
-#: A single case may take so many seconds.
-LIMIT = 120.0
 
 _Again = Callable[[Case, Finding], Finding | None]
 

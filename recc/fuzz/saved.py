@@ -25,13 +25,10 @@ from .found import TINY, CounterExample, Origin
 from .report import Report, Tally, versions
 from .trial import Finding
 from .ways import Program, Way
-from .work import Outcome, Task, again, at_most, look
+from .work import LIMIT, Outcome, Task, again, at_most, look
 
 _FORMAT = 1
 _ENDINGS = (".recc", ".py", ".npz", ".json")
-
-#: A replay may take so many seconds.
-_LIMIT = 120.0
 
 
 def save(folder: str | Path, found: CounterExample) -> Path:
@@ -202,12 +199,12 @@ def replay(path: str | Path, op: Any = None) -> Report:
     case, finding, origin = read(path)
     program = _program(case, finding) if op is None else Program.of_op(op)
     task = Task(origin.seed, steps=origin.steps)
-    wrong = again(program, case, finding, task, _LIMIT)
+    wrong = again(program, case, finding, task, LIMIT)
     if wrong is not None:
         raise CounterExample(case, wrong, origin, saved=str(path))
     tally = Tally(case.rec.name, origin.seed)
     outcome = Outcome(origin.number, 1, case.shapes.steps[0])
-    with at_most(_LIMIT):
+    with at_most(LIMIT):
         look(program, case, outcome, Task(origin.seed, laws=(finding.law,)), None)
     tally.add(outcome)
     return tally.report()

@@ -29,6 +29,9 @@ from .ways import FORMS, Program, Way
 #: What is wrong of a program that no law is about: the process ended, or never did; or an error was raised.
 CRASH, HANG, RAISES = "no crash", "an end in time", "no error"
 
+#: A single case, or a replay of one, may take so many seconds.
+LIMIT = 120.0
+
 
 @dataclass(frozen=True)
 class Task:
@@ -212,7 +215,7 @@ def ways_of(task: Task, rec: Recurrence) -> Sequence[Way]:
     return program_for(task, rec).asked
 
 
-__all__ = [
+__all__ = ["LIMIT",
     "CRASH", "HANG", "RAISES", "Outcome", "Task", "TooLong", "again", "at_most", "broken", "cases_of", "examine",
     "is_well_formed", "look", "program_for", "rec_of", "same_fault", "ways_of",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recc.errors import UsageError
+from recc.forms.interpret import expm
 
 Array = NDArray[Any]
 
@@ -30,7 +31,7 @@ def zoh(a: Any, b: Any, delta: Any) -> tuple[Array, Array]:
     n, m = columns.shape
     whole = np.zeros((n + m, n + m), np.result_type(a, b, np.float64))
     whole[:n, :n], whole[:n, n:] = a * delta, columns * delta
-    held = _expm(whole)
+    held = expm(whole)
     return held[:n, :n], held[:n, n:].reshape(b.shape)
 
 
@@ -81,23 +82,6 @@ def _expm1_over(x: Array) -> Array:
     """`(exp(x) - 1) / x`, 1 at zero."""
     safe = np.where(x == 0, 1, x)
     return np.where(x == 0, 1, np.expm1(safe) / safe)
-
-
-def _expm(a: Array) -> Array:
-    """The matrix exponential by a Taylor polynomial of a scaled matrix, squared again.
-
-    With a norm of at most 1/2, 18 terms leave less than 1e-21.
-    """
-    norm = float(np.abs(a).sum(0).max(initial=0.0))
-    squarings = max(0, int(np.ceil(np.log2(norm))) + 1) if norm > 0 else 0
-    scaled = a / 2.0**squarings
-    result = term = np.eye(len(a), dtype=a.dtype)
-    for k in range(1, 19):
-        term = term @ scaled / k
-        result = result + term
-    for _ in range(squarings):
-        result = result @ result
-    return result
 
 
 __all__ = ["bilinear", "discretise", "zoh"]

@@ -13,7 +13,7 @@ import torch
 import recc
 import recc.zoo
 from recc.backends.numpy_reference import run
-from recc.errors import Refusal, Unsupported
+from recc.errors import Refusal
 from recc.fuzz import rel_rms
 from recc.runtime.op import Op
 
@@ -219,7 +219,6 @@ __all__ = [
     "WAYS",
     "Errors",
     "Truth",
-    "Unsupported",
     "call",
     "forms_of",
     "measure",
