@@ -43,6 +43,25 @@ def named(program: Program, result: Any) -> dict[str, Any]:
     return {n: v for n, v in found.items() if n not in clock}
 
 
+def cut(program: Program, arrays: Mapping[str, Any], start: int, end: int) -> dict[str, Any]:
+    """The inputs from one step to another, the rest as it is."""
+    inputs = {s.name for s in program.rec.of_kind(Kind.INPUT)}
+    return {n: v[:, start:end] if n in inputs else v for n, v in arrays.items()}
+
+
+def in_pieces(program: Program, op: Any, leaves: Mapping[str, Any], state: Any) -> dict[str, Any]:
+    """Outputs and final states by name of nine steps in four runs joined by the state, one of them empty."""
+    outputs: dict[str, list[torch.Tensor]] = {s.name: [] for s in program.rec.outputs}
+    for begin, end in ((0, 4), (4, 4), (4, 5), (5, 9)):
+        result = op(**cut(program, leaves, begin, end), initial_state=state, output_final_state=True)
+        state = result[1]
+        for key, value in named(program, result).items():
+            if key in outputs:
+                outputs[key].append(value)
+    joined = {n: torch.cat(parts, 1) for n, parts in outputs.items()}
+    return joined | {n: v for n, v in named(program, result).items() if n not in outputs}
+
+
 def cotangents(values: Mapping[str, Any], seed: int = 1) -> dict[str, np.ndarray[Any, Any]]:
     """A random weight for every element of every floating result, zero where the result is infinite."""
     rng = np.random.default_rng(seed)
@@ -179,6 +198,6 @@ def agree(found: Mapping[str, Any], expected: Mapping[str, Any], bound: float, w
 
 
 __all__ = [
-    "agree", "by_interpreter", "by_kernels", "by_oracle", "cotangents", "differentiable", "gradients", "named",
-    "plain", "tensors", "worst",
+    "agree", "by_interpreter", "by_kernels", "by_oracle", "cotangents", "cut", "differentiable", "gradients", "in_pieces",
+    "named", "plain", "tensors", "worst",
 ]  # fmt: skip

@@ -20,8 +20,10 @@ from tests.agree.harness import (
     by_kernels,
     by_oracle,
     cotangents,
+    cut,
     differentiable,
     gradients,
+    in_pieces,
     named,
     plain,
     tensors,
@@ -39,15 +41,6 @@ recurrence backward(d)
 """
 
 
-def _cut(case: Program, arrays: dict[str, Any], start: int, end: int) -> dict[str, Any]:
-    """The inputs from one step to another, the rest as it is."""
-    found = {}
-    for symbol in case.rec.arguments:
-        value = arrays[symbol.name]
-        found[symbol.name] = value[:, start:end] if symbol.kind is Kind.INPUT else value
-    return found
-
-
 @pytest.mark.parametrize("name", FORWARD)
 @pytest.mark.parametrize("start", [False, True])
 def test_pieces_joined_by_the_state_are_the_whole(name: str, start: bool) -> None:
@@ -59,16 +52,7 @@ def test_pieces_joined_by_the_state_are_the_whole(name: str, start: bool) -> Non
     weights = cotangents(by_kernels(case, leaves, states, None)[0])
     values, expected = by_kernels(case, leaves, states, weights)
     leaves, states = tensors(arguments), tensors(initial) if start else {}
-    state: Any = states or None
-    outputs: dict[str, list[torch.Tensor]] = {s.name: [] for s in case.rec.outputs}
-    for begin, end in ((0, 4), (4, 4), (4, 5), (5, 9)):
-        result = case.op(**_cut(case, leaves, begin, end), initial_state=state, output_final_state=True)
-        state = result[1]
-        for key, value in named(case, result).items():
-            if key in outputs:
-                outputs[key].append(value)
-    joined = {n: torch.cat(parts, 1) for n, parts in outputs.items()}
-    joined |= {n: v for n, v in named(case, result).items() if n not in outputs}
+    joined = in_pieces(case, case.op, leaves, states or None)
     agree({n: plain(v) for n, v in joined.items()}, values, 1e-13, "values")
     agree(gradients(joined, weights, {**leaves, **states}), expected, 1e-11, "gradients")
 
@@ -168,7 +152,7 @@ def test_packed_is_separate(name: str, start: bool) -> None:
     values, found = by_kernels(case, leaves, states, weights, cu_seqlens=offsets)
     total: Arrays = {}
     for i, (begin, end) in enumerate(itertools.pairwise(OFFSETS)):
-        own, state = tensors(_cut(case, arguments, begin, end)), tensors({n: v[i : i + 1] for n, v in initial.items()})
+        own, state = tensors(cut(case, arguments, begin, end)), tensors({n: v[i : i + 1] for n, v in initial.items()})
         part = {n: w[:, begin:end] if n in _outputs(case) else w[i : i + 1] for n, w in weights.items()}
         alone, claimed = by_kernels(case, own, state, part)
         for key, value in alone.items():
@@ -222,5 +206,5 @@ def test_a_packed_clock() -> None:
     whole, final = case.op(**arguments, cu_seqlens=[0, 3, 3, 7], initial_state={"t": start}, output_final_state=True)
     np.testing.assert_array_equal(final.t, [8, 0, 6])
     for i, (begin, end) in enumerate(((0, 3), (3, 3), (3, 7))):
-        alone = case.op(**_cut(case, arguments, begin, end), initial_state={"t": start[i : i + 1]})
+        alone = case.op(**cut(case, arguments, begin, end), initial_state={"t": start[i : i + 1]})
         np.testing.assert_array_equal(whole[:, begin:end], alone)

@@ -19,8 +19,10 @@ from tests.agree.harness import (
     by_kernels,
     by_oracle,
     cotangents,
+    cut,
     differentiable,
     gradients,
+    in_pieces,
     named,
     plain,
     tensors,
@@ -43,12 +45,6 @@ def _label(program: TorchProgram) -> str:
     return f"{program.name} {program.form}"
 
 
-def _cut(case: TorchProgram, arrays: dict[str, Any], start: int, end: int) -> dict[str, Any]:
-    """The inputs from one step to another, the rest as it is."""
-    table = case.rec.table
-    return {n: v[:, start:end] if table[n].kind is Kind.INPUT else v for n, v in arrays.items()}
-
-
 def _outputs(case: TorchProgram) -> set[str]:
     return {s.name for s in case.rec.outputs}
 
@@ -62,16 +58,7 @@ def test_pieces_joined_by_the_state_are_the_whole(case: TorchProgram, start: boo
     weights = cotangents(by_kernels(case, leaves, states, None)[0])
     values, expected = by_kernels(case, leaves, states, weights)
     leaves, states = tensors(arguments), tensors(initial) if start else {}
-    state: Any = states or None
-    outputs: dict[str, list[torch.Tensor]] = {s.name: [] for s in case.rec.outputs}
-    for begin, end in ((0, 4), (4, 4), (4, 5), (5, 9)):
-        result = case.op(**_cut(case, leaves, begin, end), initial_state=state, output_final_state=True)
-        state = result[1]
-        for key, value in named(case, result).items():
-            if key in outputs:
-                outputs[key].append(value)
-    joined = {n: torch.cat(parts, 1) for n, parts in outputs.items()}
-    joined |= {n: v for n, v in named(case, result).items() if n not in outputs}
+    joined = in_pieces(case, case.op, leaves, states or None)
     agree({n: plain(v) for n, v in joined.items()}, values, 1e-12, "values")
     agree(gradients(joined, weights, {**leaves, **states}), expected, 1e-10, "gradients")
 
@@ -135,7 +122,7 @@ def test_packed_is_separate(case: TorchProgram, start: bool) -> None:
     values, found = by_kernels(case, leaves, states, weights, cu_seqlens=offsets)
     total: Arrays = {}
     for i, (begin, end) in enumerate(itertools.pairwise(OFFSETS)):
-        own, state = tensors(_cut(case, arguments, begin, end)), tensors({n: v[i : i + 1] for n, v in initial.items()})
+        own, state = tensors(cut(case, arguments, begin, end)), tensors({n: v[i : i + 1] for n, v in initial.items()})
 
         def piece(name: str, whole: Any, i: int = i, begin: int = begin, end: int = end) -> Any:
             return whole[:, begin:end] if name in _outputs(case) else whole[i : i + 1]
@@ -190,7 +177,7 @@ def test_a_packed_clock() -> None:
     whole, final = case.op(**arguments, cu_seqlens=[0, 3, 3, 7], initial_state={"t": start}, output_final_state=True)
     np.testing.assert_array_equal(final.t, [8, 0, 6])
     for i, (begin, end) in enumerate(((0, 3), (3, 3), (3, 7))):
-        alone = case.op(**_cut(case, arguments, begin, end), initial_state={"t": start[i : i + 1]})
+        alone = case.op(**cut(case, arguments, begin, end), initial_state={"t": start[i : i + 1]})
         np.testing.assert_allclose(whole[:, begin:end], alone, rtol=1e-13)
 
 

@@ -22,7 +22,7 @@ from recc.recurrence import Kind
 from recc.runtime import gpu
 from recc.runtime.op import Op
 from tests.agree.cases import Arrays, Program
-from tests.agree.harness import agree, cotangents, gradients, named, plain, tensors
+from tests.agree.harness import agree, cotangents, cut, gradients, in_pieces, plain, tensors
 from tests.c_cpu.test_offsets import FAR, far
 from tests.triton.cases import BOUND, CHUNK, by_kernels, case, drawn, op, oracle, poisoned, shapes
 
@@ -35,12 +35,6 @@ RUNS = [
     ("lru", "scan"),
 ]  # fmt: skip
 FORWARD = [r for r in RUNS if r[0] != "both"]
-
-
-def cut(of: Program, arrays: dict[str, Any], start: int, end: int) -> dict[str, Any]:
-    """The inputs from one step to another, the rest as it is."""
-    inputs = {s.name for s in of.rec.of_kind(Kind.INPUT)}
-    return {n: x[:, start:end] if n in inputs else x for n, x in arrays.items()}
 
 
 def same(found: Any, expected: Any, what: object) -> None:
@@ -72,17 +66,8 @@ def test_pieces_joined_by_the_state_are_the_whole(name: str, form: str) -> None:
     arguments, initial = drawn(of, sizes)
     values, expected, weights = oracle(of, sizes, arguments, initial)
     leaves, states = tensors(arguments), tensors(initial)
-    state: Any = states
-    outputs: dict[str, list[torch.Tensor]] = {s.name: [] for s in of.rec.outputs}
     with poisoned():
-        for begin, end in ((0, 4), (4, 4), (4, 5), (5, 9)):
-            result = op(name, form)(**cut(of, leaves, begin, end), initial_state=state, output_final_state=True)
-            state = result[1]
-            for key, value in named(of, result).items():
-                if key in outputs:
-                    outputs[key].append(value)
-        joined = {n: torch.cat(parts, 1) for n, parts in outputs.items()}
-        joined |= {n: v for n, v in named(of, result).items() if n not in outputs}
+        joined = in_pieces(of, op(name, form), leaves, states)
         found = gradients(joined, weights, {**leaves, **states})
     agree({n: plain(v) for n, v in joined.items()}, values, EXACT, "values")
     agree(found, expected, 2 * EXACT, "gradients")
