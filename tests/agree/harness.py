@@ -62,7 +62,7 @@ def in_pieces(program: Program, op: Any, leaves: Mapping[str, Any], state: Any) 
     return joined | {n: v for n, v in named(program, result).items() if n not in outputs}
 
 
-def cotangents(values: Mapping[str, Any], seed: int = 1) -> dict[str, np.ndarray[Any, Any]]:
+def cotangents(values: Mapping[str, Any], seed: int | tuple[int, ...] = 1) -> dict[str, np.ndarray[Any, Any]]:
     """A random weight for every element of every floating result, zero where the result is infinite."""
     rng = np.random.default_rng(seed)
     found = {}
@@ -95,7 +95,7 @@ def gradients(
 def plain(value: Any) -> np.ndarray[Any, Any]:
     """A NumPy array of a tensor, 16-bit floats widened."""
     if isinstance(value, torch.Tensor):
-        value = value.detach().resolve_conj()
+        value = value.detach().resolve_conj().resolve_neg()
         return (value.float() if value.dtype in (torch.float16, torch.bfloat16) else value).numpy()
     return np.asarray(value)
 
@@ -198,6 +198,6 @@ def agree(found: Mapping[str, Any], expected: Mapping[str, Any], bound: float, w
 
 
 __all__ = [
-    "agree", "by_interpreter", "by_kernels", "by_oracle", "cotangents", "cut", "differentiable", "gradients", "in_pieces",
-    "named", "plain", "tensors", "worst",
+    "agree", "by_interpreter", "by_kernels", "by_oracle", "cotangents", "cut", "differentiable", "gradients",
+    "in_pieces", "named", "plain", "tensors", "worst",
 ]  # fmt: skip

@@ -16,8 +16,9 @@ from recc.backends.numpy_reference import run
 from recc.errors import Refusal
 from recc.fuzz import rel_rms
 from recc.runtime.op import Op
+from tests.agree.harness import cotangents, gradients, plain
 
-from .row import Arrays, Row, leaves, plain
+from .row import Arrays, Row, leaves
 
 #: The forms that a call can ask for, with the backends that emit them on a CPU.
 FORMS = ("sequential", "scan", "chunked", "convolution")
@@ -73,8 +74,7 @@ def truth(row: Row, seed: int = 0) -> Truth:
     given = row.given(arguments, initial)
     found = row.expected(given)
     values = {n: plain(v) for n, v in found.items()}
-    rng = np.random.default_rng((seed, 1))
-    weights = {n: _weight(v, rng) for n, v in values.items() if v.dtype.kind in "fc"}
+    weights = cotangents(values, (seed, 1))
     if not row.gradients:
         return Truth(values, weights, None)
     wanted = {**given.arguments, **{f"final {n}": v for n, v in given.state.items()}}
@@ -83,16 +83,10 @@ def truth(row: Row, seed: int = 0) -> Truth:
 
 
 def backward(values: Mapping[str, Any], weights: Arrays, wanted: Mapping[str, torch.Tensor]) -> Arrays:
-    """The gradients of the weighted sum of values; zero where nothing flows."""
-    flowing = [n for n in weights if getattr(values.get(n), "requires_grad", False)]
-    leaf = {n: v for n, v in wanted.items() if v.requires_grad}
-    if not flowing or not leaf:
-        return {n: np.zeros(tuple(v.shape)) for n, v in leaf.items()}
-    seeds = [torch.tensor(weights[n]).to(values[n].dtype) for n in flowing]
-    grads = torch.autograd.grad(
-        [values[n] for n in flowing], list(leaf.values()), seeds, allow_unused=True, materialize_grads=True
-    )
-    return {n: plain(g) for n, g in zip(leaf, grads, strict=True)}
+    """The gradients of the weighted sum of those values that are tensors, by the names of what is wanted."""
+    tensors = {n: v for n, v in values.items() if isinstance(v, torch.Tensor)}
+    found = gradients(tensors, {n: w for n, w in weights.items() if n in tensors}, wanted)
+    return {n.removeprefix("d "): g for n, g in found.items()}
 
 
 def by_differences(row: Row, weights: Arrays, direction: Arrays, seed: int = 0) -> float:
@@ -172,8 +166,7 @@ def _gradient_error(row: Row, expected: Truth, gradients: Arrays | None, seed: i
         return max(
             _scaled(_meant(row, n, gradients[n]), _meant(row, n, g), 1e-3 * top) for n, g in expected.gradients.items()
         )
-    rng = np.random.default_rng((seed, 2))
-    direction = {n: _meant(row, n, _weight(g, rng)) for n, g in gradients.items()}
+    direction = {n: _meant(row, n, d) for n, d in cotangents(gradients, (seed, 2)).items()}
     claimed = sum(float(np.sum(np.real(np.conj(gradients[n]) * d))) for n, d in direction.items())
     norm = sum(float(np.sum(np.abs(g) ** 2)) for g in gradients.values()) ** 0.5
     return abs(claimed - by_differences(row, expected.weights, direction, seed)) / max(norm, 1e-30)
@@ -197,12 +190,6 @@ def _scaled(out: np.ndarray[Any, Any], ref: np.ndarray[Any, Any], floor: float) 
 def _error(out: np.ndarray[Any, Any], ref: np.ndarray[Any, Any]) -> float:
     assert out.shape == ref.shape, f"shape {out.shape}, the oracle's {ref.shape}"
     return rel_rms(out, ref, semiring=True) if out.size else 0.0
-
-
-def _weight(value: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    weight = rng.standard_normal(value.shape)
-    whole = weight + 1j * rng.standard_normal(value.shape) if value.dtype.kind == "c" else weight
-    return np.where(np.isfinite(value), whole, 0)
 
 
 def _sizes(row: Row) -> dict[str, int]:

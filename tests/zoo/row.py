@@ -133,11 +133,4 @@ def leaves(arrays: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     return found
 
 
-def plain(value: Any) -> np.ndarray[Any, Any]:
-    """A NumPy array of a tensor or of what is like one."""
-    if isinstance(value, torch.Tensor):
-        value = value.detach().resolve_conj().resolve_neg().numpy()
-    return np.asarray(value)
-
-
-__all__ = ["Arrays", "Given", "Row", "Values", "leaves", "plain"]
+__all__ = ["Arrays", "Given", "Row", "Values", "leaves"]
