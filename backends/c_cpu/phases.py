@@ -8,7 +8,7 @@ operations on registers instead of a tensor through memory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from recc.backends.c_cpu.store import OPAQUE, Ref, Store, resolve
 from recc.forms.block import Block, Constant, Contract, Gather, Iota, Map, Op, Reduce, Rename, Scatter, Shift, Value
@@ -144,9 +144,8 @@ class Phases:
             return v if key is None else self._built[key]
 
         changes: dict[str, object] = {}
-        for name, item in vars(op).items():
-            if name == "out":
-                continue
+        for name in (f.name for f in fields(op) if f.name != "out"):
+            item = getattr(op, name)
             if isinstance(item, Value):
                 changes[name] = built(item)
             elif isinstance(item, tuple) and item and isinstance(item[0], Value):

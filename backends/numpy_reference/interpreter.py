@@ -231,7 +231,10 @@ class _Machine:
             shaped.append(self.rounded(expr, _arrange(value, arg.axes, batch + last, self.lead)))
         if expr.fn == "solve":
             return _arrange(solve(shaped[0], shaped[1][..., None])[..., 0], (*batch, expr.rows), expr.axes, self.lead)
-        result = inverse(shaped[0]) if expr.fn == "inv" else exponential(shaped[0])
+        if expr.fn == "inv":
+            result = inverse(shaped[0])
+        else:
+            result = exponential(shaped[0], lambda value: self.rounded(expr, value))
         return _arrange(result, (*batch, expr.rows, expr.cols), expr.axes, self.lead)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .functions import Array
@@ -34,8 +36,10 @@ def inverse(matrix: Array) -> Array:
     return solve(matrix, np.eye(matrix.shape[-1], dtype=matrix.dtype))
 
 
-def exponential(matrix: Array) -> Array:
+def exponential(matrix: Array, rounded: Callable[[Array], Array] = lambda x: x) -> Array:
     """The matrix exponential of `[..., n, n]`, by scaling, the Taylor series, and squaring.
+
+    `rounded` stands for coarser rounding of what is squared.
 
     Each matrix is halved until its 1-norm is at most 1/2, where 24 terms reach the last bit of a
     long double, and squared as often. (Moler and Van Loan, 2003, method 3.)
@@ -50,7 +54,7 @@ def exponential(matrix: Array) -> Array:
         term = term @ scaled / n
         total = total + term
     for done in range(int(halvings.max(initial=0))):
-        total = np.where((halvings > done)[..., None, None], total @ total, total)
+        total = np.where((halvings > done)[..., None, None], rounded(total) @ rounded(total), total)
     return np.asarray(total)
 
 

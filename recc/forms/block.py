@@ -75,7 +75,7 @@ class Op:
 
     out: Value
 
-    @property
+    @cached_property
     def operands(self) -> tuple[Value, ...]:
         """The values read, in order."""
         found: list[Value] = []
@@ -89,7 +89,7 @@ class Op:
                 found.extend(v for v in item if isinstance(v, Value))
         return tuple(found)
 
-    @property
+    @cached_property
     def space(self) -> frozenset[str]:
         """The axes that the operation runs over: those of its result and those it reduces."""
         return frozenset(self.out.axes).union(*(v.axes for v in self.operands))

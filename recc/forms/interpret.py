@@ -75,11 +75,15 @@ def interpret(
     with np.errstate(all="ignore"):
         for op in block.ops:
             result = np.asarray(_RULES[type(op)](run if rounding is None else run.seen_by(op, rounding), op))
-            result = np.array(np.broadcast_to(result, run.shape(op.out.axes)), run.dtype(op.out))
+            shape, kind = run.shape(op.out.axes), run.dtype(op.out)
+            result = np.array(result if result.shape == shape else np.broadcast_to(result, shape), kind)
             if rounding is not None and op.out.dtype == "real":
                 result = rounding(op, op.out, result)
             run.env[op.out.name] = result
     return {name: run.env[v.name] for name, v in block.outputs}
+
+
+_DTYPES = {"int": np.dtype(np.int64), "bool": np.dtype(np.bool_)}
 
 
 class _Run:
@@ -90,23 +94,35 @@ class _Run:
         self.sizes = sizes
         self.real = real
         self.env: dict[str, Array] = {}
+        self.shapes: dict[tuple[str, ...], tuple[int, ...]] = {}
         self.groups: dict[tuple[object, ...], list[Array]] = {}
+        self.rounding: Rounding | None = None
 
     def seen_by(self, op: Op, rounding: Rounding) -> _Run:
         """The run as an operation sees it, its real operands rounded."""
         seen = copy.copy(self)
         rounded = {v.name: rounding(op, v, self.env[v.name]) for v in op.operands if v.dtype == "real"}
-        seen.env = {**self.env, **rounded}
+        seen.env, seen.rounding = {**self.env, **rounded}, rounding
         return seen
 
+    def inside(self, op: Matrix, batch: tuple[str, ...]) -> Callable[[Array], Array]:
+        """What stands for rounding on the way through a matrix function, of `[*batch, n, n]`."""
+        rounding, inner = self.rounding, Value(op.out.name, (*batch, op.rows, op.cols))
+        if rounding is None:
+            return lambda x: x
+        return lambda x: rounding(op, inner, np.broadcast_to(x, (*self.shape(batch), *x.shape[-2:])))
+
     def dtype(self, v: Value) -> np.dtype[Any]:
-        return {"real": self.real, "int": np.dtype(np.int64), "bool": np.dtype(np.bool_)}[v.dtype]
+        return self.real if v.dtype == "real" else _DTYPES[v.dtype]
 
     def size(self, axis: str) -> int:
         return self.sizes[self.root[axis]]
 
     def shape(self, axes: Sequence[str]) -> tuple[int, ...]:
-        return tuple(self.size(a) for a in axes)
+        key = tuple(axes)
+        if key not in self.shapes:
+            self.shapes[key] = tuple(self.size(a) for a in key)
+        return self.shapes[key]
 
     def at(self, v: Value, axes: Sequence[str]) -> Array:
         """The array of a value along `axes`, in that order, of size 1 along those it lacks."""
@@ -119,6 +135,8 @@ class _Run:
 
 def lay(array: Array, have: Sequence[str], want: Sequence[str]) -> Array:
     """A view of an array with axes `have` along the axes `want`, of size 1 along those it lacks."""
+    if tuple(have) == tuple(want):
+        return array
     present = [have.index(a) for a in want if a in have]
     shape = [array.shape[have.index(a)] if a in have else 1 for a in want]
     view: Array = array.transpose(present).reshape(shape)
@@ -153,7 +171,7 @@ SCALAR: Mapping[str, Callable[..., Any]] = {
 def _map(run: _Run, op: Map) -> Array:
     args = [run.at(v, op.out.axes) for v in op.args]
     if op.out.dtype == "real":
-        args = [a if v.dtype == "bool" else a.astype(run.real) for a, v in zip(args, op.args, strict=True)]
+        args = [a if v.dtype == "bool" else a.astype(run.real, copy=False) for a, v in zip(args, op.args, strict=True)]
     elif op.out.dtype == "int":  # NumPy does not count with truth values
         condition = 1 if op.fn == "where" else 0
         args = [a.astype(np.int64) if k >= condition else a for k, a in enumerate(args)]
@@ -277,10 +295,10 @@ def _matrix(run: _Run, op: Matrix) -> Array:
     if op.fn == "inv":
         result = np.linalg.inv(a)
     elif op.fn == "expm":
-        result = expm(a)
+        result = expm(a, run.inside(op, batch))
     else:
         g = run.at(op.args[1], (*batch, op.rows, op.cols)).astype(np.float64)
-        result = _expm_vjp(a, g)
+        result = _expm_vjp(a, g, run.inside(op, batch))
     result = np.broadcast_to(result, run.shape((*batch, op.rows, op.cols)))
     return lay(result, (*batch, op.rows, op.cols), op.out.axes)
 
@@ -300,8 +318,10 @@ def _substitute(a: Array, b: Array, transposed: bool) -> Array:
     return x
 
 
-def expm(a: Array) -> Array:
+def expm(a: Array, rounded: Callable[[Array], Array] = lambda x: x) -> Array:
     """The matrix exponential, by Taylor series of A / 2^k with norm at most 1/2 and k squarings.
+
+    `rounded` stands for coarser rounding of what is squared.
 
     The series is cut after 20 terms: the next one is below 1e-25. Source: Higham, *Functions of
     Matrices*, 2008, chapter 10.
@@ -315,16 +335,16 @@ def expm(a: Array) -> Array:
         term = term @ scaled / k
         result = result + term
     for _ in range(squarings):
-        result = result @ result
+        result = rounded(result) @ rounded(result)
     return result
 
 
-def _expm_vjp(a: Array, g: Array) -> Array:
+def _expm_vjp(a: Array, g: Array, rounded: Callable[[Array], Array]) -> Array:
     """The gradient of `sum(G * expm(A))`: the corner of `expm([[Aᵀ, G], [0, Aᵀ]])`."""
     size = a.shape[-1]
     a, g = np.broadcast_arrays(np.swapaxes(a, -1, -2), g)
     both = np.concatenate([np.concatenate([a, g], -1), np.concatenate([np.zeros_like(a), a], -1)], -2)
-    return expm(both)[..., :size, size:]
+    return expm(both, rounded)[..., :size, size:]
 
 
 def _inside(index: Array, size: int, edge: str) -> tuple[Array, Array]:

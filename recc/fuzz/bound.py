@@ -49,8 +49,11 @@ MEANINGLESS = 0.1
 #: Beyond this float32 has no numbers, with room for sums and squares on the way; below, fewer digits.
 _LARGEST, _SMALLEST = 1e37, 2.0**-126
 
-#: The largest number of float16 with room for rounding, and half the distance between its smallest numbers.
-_LARGEST_HALF, _STEP_HALF = 65000.0, 2.0**-25
+#: The largest number that an element type stores, with room for rounding, and half the distance between its smallest.
+_ENDS: Mapping[str, tuple[float, float]] = {
+    "float64": (float("inf"), 2.0**-1074), "float32": (float("inf"), 2.0**-150),
+    "float16": (65000.0, 2.0**-25), "bfloat16": (float("inf"), 2.0**-134),
+}  # fmt: skip
 
 #: float16 holds numbers of eight bits from here on.
 _LEAST_NORMAL = 2.0**-12
@@ -109,14 +112,14 @@ class Truth:
         return Noise(unit, np.random.default_rng((*self.seed, number)), least, rows)
 
     @cached_property
-    def _moved(self) -> tuple[Arrays, float]:
-        """The values of all samples, `[B, *steps, samples, ...]`, and the largest magnitude on the way."""
+    def _moved(self) -> tuple[Arrays, Noise]:
+        """The values of all samples, `[B, *steps, samples, ...]`, and what was seen on the way."""
         noise = self._noise(2)
         if not self.request.arguments and not self.request.initial:
-            return self._one_by_one(noise), noise.largest
+            return self._one_by_one(noise), noise
         request = replace(self._copies, arguments=self._shaken(noise, False), initial=self._shaken(noise, True))
         found = reference(self.rec, request, np.longdouble, noise)
-        return found, noise.largest
+        return found, noise
 
     def _one_by_one(self, noise: Noise) -> Arrays:
         """The same for a program that takes nothing, so that samples cannot lie along a batch axis."""
@@ -207,28 +210,33 @@ class Truth:
 
     def overflows(self, dtype: str) -> bool:
         """Whether numbers on the way are too large for an element type."""
-        return dtype != "float64" and self._moved[1] > _LARGEST
+        return dtype != "float64" and self._moved[1].largest > _LARGEST
+
+    @property
+    def endless(self) -> bool:
+        """Whether an infinity on the way leaves gradients without a meaning; see `Noise`."""
+        return self._moved[1].endless
 
     def stored(self, value: Array, dtype: str) -> float:
-        """What storing a result in float16 adds where its numbers are near the ends of that type's range."""
-        if dtype != "float16" or not value.size:
-            return 0.0
+        """What storing a result adds where its numbers are near the ends of an element type's range."""
         size = np.abs(value[np.isfinite(value)])
-        if size.max(initial=0.0) > _LARGEST_HALF:
+        if not size.any():
+            return 0.0
+        largest, step = _ENDS[dtype]
+        if size.max() > largest:
             return float("inf")
-        norm = float(np.sqrt(np.mean(size**2))) if size.size else 1.0
-        return _STEP_HALF / norm if norm else 0.0
+        norm = size.max() * np.sqrt(np.mean((size / size.max()) ** 2))
+        return float(step / norm)
 
     def bound(self, name: str, dtype: str, way: Way, gradient: bool = False) -> float:
         """How far a right result of a way may be from the reference; see docs/maths/error-bounds.md."""
         spread = self.judged[1][name] if gradient else self.spreads[name]
         steps = max(1, *self.request.steps)
         # States are float32 where storage is narrower, and so are the sums that lead to them.
-        wide = name.startswith(("final ", "initial ")) and way.backend in ("c", "torch") and dtype in _HALF
-        kept = "float32" if wide else dtype
+        state = dtype in _HALF and name.startswith(("final ", "initial "))
+        kept = "float32" if state and way.backend in ("c", "torch") else dtype
         found = tolerance(kept, steps, gradient=gradient) + CONFIDENCE * growth(way, steps) * spread.rounding(dtype)
-        if not name.startswith("final ") and not name.startswith("initial "):  # states are float32 or wider
-            found += self.stored(self.judged[0][name] if gradient else self.values[name], dtype)
+        found += self.stored(self.judged[0][name] if gradient else self.values[name], "float32" if state else dtype)
         return float("inf") if np.isnan(found) else found
 
     def jumps(self, name: str, dtype: str, gradient: bool = False) -> bool:

@@ -211,7 +211,7 @@ def fuzz_grammar(
         raise UsageError("cases_each", "one case or more", str(cases_each))
     chosen = _numbers(only, cases, 100, steps, options)
     task = Task(
-        seed, backends=tuple(backends), forms=tuple(forms), chunks=(3, None), steps=tuple(steps), cases=cases_each
+        seed, backends=tuple(backends), forms=tuple(forms), chunks=(3, None, 2, 4), steps=tuple(steps), cases=cases_each
     )
     task = _task(options, task)
     limit = options.get("limit", LIMIT)

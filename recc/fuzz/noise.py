@@ -19,6 +19,7 @@ _PLAIN = frozenset({"neg", "min", "max", "clamp", "where", "abs", "sign", "floor
 _ONE = frozenset({"add", "sub", "mul", "div", "sqrt"})
 _FUNCTION = 4.0  # other functions are within so many units in the last place
 _CHOOSING = frozenset({"max", "min"})
+_SMOOTH_AT_INFINITY = _PLAIN | {"add", "sub", "logaddexp"}  # infinities, the zeros of semirings, pass through these
 
 
 @dataclass
@@ -26,7 +27,8 @@ class Noise:
     """Stands for rounding: `unit[k]` times a random sign, relative to each value of sample k; sample 0 stays as it is.
 
     `axis` is where samples lie in a value of the reference; in Blocks they lie along the lane, `rows` of each.
-    `largest` is the largest finite magnitude that was seen.
+    `largest` is the largest finite magnitude that was seen. `endless` says that an infinity was seen where the
+    derivative of a function is none, as that of a product or of `logsumexp` at +inf.
     """
 
     unit: Array
@@ -34,12 +36,16 @@ class Noise:
     least: Array
     rows: int = 1
     largest: float = 0.0
+    endless: bool = False
     _sizes: dict[str, int] = field(default_factory=dict)
 
     def of_reference(self, expr: Expr, value: Array) -> Array:
         """A value of the reference, `[B, samples, *batch, *axes]`."""
         amplitude = _of_expr(expr, value)
-        if value.dtype.kind not in "fc" or not amplitude:
+        if value.dtype.kind not in "fc":
+            return value
+        self.endless = self.endless or _endless(expr, value)
+        if not amplitude:
             return value
         if len(self.unit) == 1:
             return self._moved(value, amplitude, (1,) * value.ndim)
@@ -80,6 +86,15 @@ class Noise:
             moved = np.where(np.isfinite(size), value * (1 + change), value)
             near = (size < least) & (value != 0)
             return np.asarray(np.where(near, value + change * least, moved))
+
+
+def _endless(expr: Expr, value: Array) -> bool:
+    """Whether a function has no derivative because of infinities: of its value, or of what is reduced."""
+    if isinstance(expr, Apply):
+        return expr.fn not in _SMOOTH_AT_INFINITY and bool(np.isinf(value).any())
+    if isinstance(expr, Reduce) and expr.fn == "logsumexp":
+        return bool(np.isposinf(value.real).any())
+    return isinstance(expr, Reduce | Matrix) and expr.fn not in _CHOOSING and bool(np.isinf(value).any())
 
 
 def _of_expr(expr: Expr, value: Array) -> float:

@@ -37,8 +37,9 @@ LIMIT = 120.0
 class Task:
     """What is drawn and compared: cases of a program, or programs out of the grammar where `text` is `None`.
 
-    Ways are given, or they are all that a program has of some backends and forms in chunks of some sizes. `laws` and
-    `dtypes` are names, `None` for all. `cases` are how many cases each program out of the grammar has.
+    Ways are given, or they are all that a program has of some backends and forms, in chunks of every size; a program
+    out of the grammar in chunks of one of them, in turn. `laws` and `dtypes` are names, `None` for all. `cases` are
+    how many cases each program out of the grammar has.
     """
 
     seed: int = 0
@@ -117,11 +118,12 @@ def _program(task: Task) -> Program:
     return program_for(task, rec_of(task, 0))
 
 
-def program_for(task: Task, rec: Recurrence) -> Program:
-    """A recurrence in the ways of a task."""
+def program_for(task: Task, rec: Recurrence, number: int | None = None) -> Program:
+    """A recurrence in the ways of a task; with a number in chunks of one size, another one for the next number."""
     if task.ways is not None:
         return Program(rec, task.ways)
-    return Program.of(rec, task.backends, task.forms, task.chunks)
+    chunks = task.chunks if number is None else (task.chunks[number % len(task.chunks)],)
+    return Program.of(rec, task.backends, task.forms, chunks)
 
 
 def cases_of(task: Task, rec: Recurrence, number: int) -> Iterator[Case]:
@@ -138,7 +140,7 @@ def examine(task: Task, number: int, program: Program | None = None, limit: floa
     begun = monotonic()
     outcome = Outcome(number)
     if program is None:
-        program = _program(task) if task.text is not None else program_for(task, rec_of(task, number))
+        program = _program(task) if task.text is not None else program_for(task, rec_of(task, number), number)
     for case in cases_of(task, program.rec, number):
         outcome.cases += 1
         outcome.steps = max(outcome.steps, case.shapes.steps[0])

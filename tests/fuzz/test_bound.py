@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from recc.check import load
 from recc.fuzz.bound import CONFIDENCE, MEANINGLESS, SAMPLES, UNIT, Truth, copies, growth, reference
@@ -47,6 +48,19 @@ recurrence rotation(n, m = n)
     state  h[n]
     h[t] = sum[m](A * h[t-1, m]) + x[t]
     output y[t] = h[t]
+"""
+EXPONENTIAL = """
+recurrence exponential(n, m = n)
+    input  x[n]
+    param  W[n, m]
+    output y[t] = sum[m](expm[n, m](W) * x[t, m])
+"""
+COSTS = """
+recurrence costs(n)
+    input  x[n]
+    state  best[n] = inf
+    best[t] = min(best[t-1], x[t])
+    output y[t] = sigmoid(logsumexp[n](best[t]))
 """
 JUMP = """
 recurrence jump
@@ -173,6 +187,55 @@ def test_right_results_are_within_the_probability() -> None:
             error = float(np.linalg.norm(np.stack(out, 1) - ref) / np.linalg.norm(ref))
             worst = max(worst, error / truth.spreads["y"].rounding("float32"))
     assert 0.05 < worst < CONFIDENCE / 2
+
+
+@pytest.mark.parametrize("size", [1.0, 8.0, 32.0])
+def test_squaring_is_part_of_the_condition_of_a_matrix_exponential(size: float) -> None:
+    """expm(A) is squared from expm(A / 2^k): where what is on the way is larger than the end, more is lost."""
+    worst = 0.0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        matrix = size * np.triu(rng.standard_normal((3, 3)), 1) - 0.5 * size * np.eye(3)
+        matrix = matrix.astype(np.float32).astype(np.float64)
+        case = case_of(EXPONENTIAL, steps=1, batch=1, W=matrix)
+        truth = truth_of(case, seed)
+        x = torch.tensor(case.arguments["x"][0, 0], dtype=torch.float32)
+        found = (_squared(torch.tensor(matrix, dtype=torch.float32)) @ x).double().numpy()
+        ref = truth.values["y"][0, 0]
+        worst = max(worst, np.linalg.norm(found - ref) / np.linalg.norm(ref) / truth.spreads["y"].rounding("float32"))
+    assert 0.02 < worst < CONFIDENCE
+
+
+def _squared(a: torch.Tensor) -> torch.Tensor:
+    """The exponential in float32 throughout: eight halvings more than are needed, so that squaring is what is seen."""
+    halvings = 8
+    term = total = torch.eye(len(a))
+    for n in range(1, 12):
+        term = term @ (a / 2**halvings) / n
+        total = total + term
+    for _ in range(halvings):
+        total = total @ total
+    return total
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"), [("float64", 1e-323), ("float32", 1e-44), ("float16", 1e-7), ("bfloat16", 1e-40)]
+)
+def test_numbers_that_an_element_type_hardly_has_are_not_judged(dtype: str, size: float) -> None:
+    """The smallest numbers of a type have few digits: relative to them storing is coarse, to larger ones it is not."""
+    truth = truth_of(case_of(DECAY, x=size, a=0.0))
+    assert truth.bound("y", dtype, WAY) > 1e-2
+    usual = truth_of(case_of(DECAY)).bound("y", dtype, WAY)
+    larger = truth_of(case_of(DECAY, x=1e7 * size, a=0.0))
+    assert larger.bound("y", dtype, WAY) < usual + 1e-6
+
+
+def test_a_gradient_at_infinity_need_not_be_a_number() -> None:
+    """Infinite costs pass through `min`; the shares of an infinite `logsumexp` are inf / inf."""
+    assert not truth_of(case_of(COSTS)).endless
+    assert truth_of(case_of(COSTS, x=np.array([np.inf, 0.0, 1.0]))).endless
+    plain = COSTS.replace("sigmoid(logsumexp[n](best[t]))", "min[n](best[t])")
+    assert not truth_of(case_of(plain, x=np.array([np.inf, 0.0, 1.0]))).endless
 
 
 def test_forms_that_group_steps_round_more() -> None:
