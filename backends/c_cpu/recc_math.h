@@ -395,14 +395,27 @@ static inline void recc_inv(int64_t n, real *a, real *x) {
     }
 }
 
-/* exp(A) and, if g is given, the gradient of sum(G * exp(A)) with respect to A: both by squaring a Taylor
- * sum of degree 18 at norm 1/2, the gradient by reverse accumulation of the pair (A', G) as one block
- * matrix [[A', G], [0, A']], of which it is the upper right block. `m` is the side: n, or 2 n. */
-static inline void recc_expm_square(int64_t m, const real *a, real *x) {
+/* X = A B / k, and to that is added C D / k if C is given. */
+static inline void recc_product(
+    int64_t n, const real *a, const real *b, const real *c, const real *d, real k, real *x) {
+    for (int64_t i = 0; i < n; ++i)
+        for (int64_t j = 0; j < n; ++j) {
+            real sum = 0;
+            for (int64_t l = 0; l < n; ++l) sum += a[i * n + l] * b[l * n + j];
+            for (int64_t l = 0; c && l < n; ++l) sum += c[i * n + l] * d[l * n + j];
+            x[i * n + j] = sum / k;
+        }
+}
+
+/* exp(A) by squaring a Taylor sum of degree 18 at norm 1/2. If E is given, also the derivative D in its direction,
+ * taken along in every step: d(T A) = T E + dT A, d(X X) = X D + D X. A and E are overwritten.
+ * Source: Higham, Functions of Matrices, 2008, sections 3.2 and 10.6. */
+static inline void recc_expm_along(int64_t n, real *a, real *e, real *x, real *d) {
+    const int64_t size = n * n;
     real norm = 0;
-    for (int64_t r = 0; r < m; ++r) {
+    for (int64_t r = 0; r < n; ++r) {
         real sum = 0;
-        for (int64_t c = 0; c < m; ++c) sum += recc_abs(a[r * m + c]);
+        for (int64_t c = 0; c < n; ++c) sum += recc_abs(a[r * n + c]);
         norm = norm > sum ? norm : sum;
     }
     int64_t squarings = 0;
@@ -411,39 +424,45 @@ static inline void recc_expm_square(int64_t m, const real *a, real *x) {
         ++squarings;
     }
     const real scale = RECC_FN(ldexp)((real)1, (int)-squarings);
-    real term[m > 0 ? m * m : 1], next[m > 0 ? m * m : 1];
-    for (int64_t i = 0; i < m * m; ++i) term[i] = x[i] = i / m == i % m;
-    for (int64_t k = 1; k <= 18 + squarings; ++k) {
-        const int squaring = k > 18;
-        const real *left = squaring ? x : term;
-        for (int64_t r = 0; r < m; ++r)
-            for (int64_t c = 0; c < m; ++c) {
-                real sum = 0;
-                for (int64_t j = 0; j < m; ++j)
-                    sum += left[r * m + j] * (squaring ? x[j * m + c] : a[j * m + c] * scale);
-                next[r * m + c] = squaring ? sum : sum / (real)k;
-            }
-        for (int64_t i = 0; i < m * m; ++i) {
-            term[i] = next[i];
-            x[i] = squaring ? next[i] : x[i] + next[i];
+    real term[size > 0 ? size : 1], slope[size > 0 ? size : 1], next[size > 0 ? size : 1];
+    for (int64_t i = 0; i < size; ++i) {
+        a[i] *= scale;
+        term[i] = x[i] = i / n == i % n;
+        if (e) e[i] *= scale, slope[i] = d[i] = 0;
+    }
+    for (int64_t k = 1; k <= 18; ++k) {
+        if (e) {
+            recc_product(n, slope, a, term, e, (real)k, next);
+            for (int64_t i = 0; i < size; ++i) d[i] += slope[i] = next[i];
         }
+        recc_product(n, term, a, 0, 0, (real)k, next);
+        for (int64_t i = 0; i < size; ++i) x[i] += term[i] = next[i];
+    }
+    for (; squarings > 0; --squarings) {
+        if (e) {
+            recc_product(n, x, d, d, x, (real)1, next);
+            for (int64_t i = 0; i < size; ++i) d[i] = next[i];
+        }
+        recc_product(n, x, x, 0, 0, (real)1, next);
+        for (int64_t i = 0; i < size; ++i) x[i] = next[i];
     }
 }
 
-static inline void recc_expm(int64_t n, const real *a, real *x) { recc_expm_square(n, a, x); }
+static inline void recc_expm(int64_t n, const real *a, real *x) {
+    real own[n > 0 ? n * n : 1];
+    for (int64_t i = 0; i < n * n; ++i) own[i] = a[i];
+    recc_expm_along(n, own, 0, x, 0);
+}
 
+/* The gradient of sum(G * exp(A)) by A: the derivative at the transpose of A in the direction G. */
 static inline void recc_expm_vjp(int64_t n, const real *a, const real *g, real *x) {
-    const int64_t m = 2 * n;
-    real big[m > 0 ? m * m : 1], power[m > 0 ? m * m : 1];
-    for (int64_t i = 0; i < m * m; ++i) big[i] = 0;
+    real own[n > 0 ? n * n : 1], along[n > 0 ? n * n : 1], power[n > 0 ? n * n : 1];
     for (int64_t r = 0; r < n; ++r)
         for (int64_t c = 0; c < n; ++c) {
-            big[r * m + c] = big[(n + r) * m + n + c] = a[c * n + r];
-            big[r * m + n + c] = g[r * n + c];
+            own[r * n + c] = a[c * n + r];
+            along[r * n + c] = g[r * n + c];
         }
-    recc_expm_square(m, big, power);
-    for (int64_t r = 0; r < n; ++r)
-        for (int64_t c = 0; c < n; ++c) x[r * n + c] = power[r * m + n + c];
+    recc_expm_along(n, own, along, power, x);
 }
 
 #endif

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ _Solver = Callable[[Tensor, Tensor], Tensor]
 
 
 def solve(a: Tensor, b: Tensor, columns: int, transposed: bool = False) -> Tensor:
-    """The x with `a @ x = b`, or with the transpose of `a`.
+    """The x with `a @ x = b`, or with the transpose of `a`; infinite or NaN where there is none.
 
     Args:
         a: `[*batch, n, n]`.
@@ -25,7 +26,12 @@ def solve(a: Tensor, b: Tensor, columns: int, transposed: bool = False) -> Tenso
     Returns:
         x, with the dimensions of `b`.
     """
-    return _with_columns(a.mT if transposed else a, b, columns, torch.linalg.solve)
+
+    def eliminate(a: Tensor, b: Tensor) -> Tensor:
+        found: Tensor = torch.linalg.solve_ex(a, b)[0]  # `solve` raises an error of its own for a singular matrix
+        return found
+
+    return _with_columns(a.mT if transposed else a, b, columns, eliminate)
 
 
 def solve_unit_lower(a: Tensor, b: Tensor, columns: int, transposed: bool = False) -> Tensor:
@@ -54,25 +60,67 @@ def _with_columns(a: Tensor, b: Tensor, columns: int, solver: _Solver) -> Tensor
 
 
 def inv(a: Tensor) -> Tensor:
-    """The inverse."""
-    found: Tensor = torch.linalg.inv(a)
+    """The inverse, infinite or NaN where there is none."""
+    found: Tensor = torch.linalg.inv_ex(a)[0]
     return found
 
 
 def expm(a: Tensor) -> Tensor:
     """The matrix exponential."""
-    return torch.matrix_exp(a.contiguous())  # torch 2.13 fails on some strides of a batch
+    found: Tensor = _Expm.apply(a)  # type: ignore[no-untyped-call]  # torch's own
+    return found
+
+
+class _Expm(torch.autograd.Function):
+    """`torch.matrix_exp` with derivatives that are right for directions of any size; see `expm_vjp`."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(a: Tensor) -> Tensor:
+        return _exponential(a)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Tensor:
+        return expm_vjp(*ctx.saved_tensors, *cotangents)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        (a,) = ctx.saved_tensors
+        return expm_vjp(a.mT, *tangents)
 
 
 def expm_vjp(a: Tensor, g: Tensor) -> Tensor:
     """The gradient of `sum(g * expm(a))` by `a`: the corner of `expm([[aᵀ, g], [0, aᵀ]])`.
 
-    Source: Higham, *Functions of Matrices*, 2008, section 3.2.
+    The corner is linear in g, which is brought to the size of a first: how often a matrix is halved, and how much is
+    lost by squaring, goes by the largest block. Source: Higham, *Functions of Matrices*, 2008, section 3.2.
     """
     shape = joint(a.shape, g.shape)
     a, g, size = a.mT.expand(shape), g.expand(shape), shape[-1]
-    both = torch.cat([torch.cat([a, g], -1), torch.cat([torch.zeros_like(a), a], -1)], -2)
-    return torch.matrix_exp(both)[..., :size, size:]
+    if not g.numel():
+        return g
+    sizes = [x.detach().abs().sum(-1, keepdim=True).amax(-2, keepdim=True) for x in (a, g)]
+    scale = sizes[1] / sizes[0].clamp(min=1.0)
+    scale = torch.where((scale > 0) & scale.isfinite(), scale, 1.0)
+    both = torch.cat([torch.cat([a, g / scale], -1), torch.cat([torch.zeros_like(a), a], -1)], -2)
+    return scale * _exponential(both)[..., :size, size:]
+
+
+def _exponential(a: Tensor) -> Tensor:
+    """`torch.matrix_exp`, which in torch 2.13 fails on some strides, and has eleven digits of a single small matrix.
+
+    Two of them are given sixteen.
+    """
+    a = a.contiguous()
+    if a.numel() > a.shape[-1] ** 2:
+        return torch.matrix_exp(a)
+    return torch.matrix_exp(torch.stack([a, a]))[0]
 
 
 __all__ = ["expm", "expm_vjp", "inv", "solve", "solve_unit_lower"]

@@ -36,6 +36,7 @@ from recc.forms.block import (
     Shift,
     Value,
 )
+from recc.forms.small_matrices import expm, expm_vjp, inverse, solved, substitute
 
 Array = NDArray[Any]
 
@@ -289,62 +290,18 @@ def _matrix(run: _Run, op: Matrix) -> Array:
         rhs = run.at(op.args[1], (*batch, op.rows)).astype(np.float64)
         shape = run.shape((*batch, op.rows))
         a = np.swapaxes(a, -1, -2) if op.transposed else a
-        solve = _substitute if op.fn == "solve_unit_lower" else _solve
-        x = solve(np.broadcast_to(a, (*shape, shape[-1])), np.broadcast_to(rhs, shape), op.transposed)
+        function = substitute if op.fn == "solve_unit_lower" else solved
+        x = function(np.broadcast_to(a, (*shape, shape[-1])), np.broadcast_to(rhs, shape), op.transposed)
         return lay(x, (*batch, op.rows), op.out.axes)
     if op.fn == "inv":
-        result = np.linalg.inv(a)
+        result = inverse(a)
     elif op.fn == "expm":
         result = expm(a, run.inside(op, batch))
     else:
         g = run.at(op.args[1], (*batch, op.rows, op.cols)).astype(np.float64)
-        result = _expm_vjp(a, g, run.inside(op, batch))
+        result = expm_vjp(a, g, run.inside(op, batch))
     result = np.broadcast_to(result, run.shape((*batch, op.rows, op.cols)))
     return lay(result, (*batch, op.rows, op.cols), op.out.axes)
-
-
-def _solve(a: Array, b: Array, transposed: bool) -> Array:
-    del transposed  # `a` is transposed already
-    return np.asarray(np.linalg.solve(a, b[..., None])[..., 0])
-
-
-def _substitute(a: Array, b: Array, transposed: bool) -> Array:
-    """Solves a unit triangular system row by row: from the first row on, or from the last one back."""
-    x = b.copy()
-    size = b.shape[-1]
-    for i in range(size - 1, -1, -1) if transposed else range(size):
-        done = slice(i + 1, None) if transposed else slice(0, i)
-        x[..., i] -= np.sum(a[..., i, done] * x[..., done], axis=-1)
-    return x
-
-
-def expm(a: Array, rounded: Callable[[Array], Array] = lambda x: x) -> Array:
-    """The matrix exponential, by Taylor series of A / 2^k with norm at most 1/2 and k squarings.
-
-    `rounded` stands for coarser rounding of what is squared.
-
-    The series is cut after 20 terms: the next one is below 1e-25. Source: Higham, *Functions of
-    Matrices*, 2008, chapter 10.
-    """
-    norm = float(np.max(np.sum(np.abs(a), axis=-1), initial=0.0))
-    squarings = max(0, math.ceil(math.log2(norm)) + 1) if 0 < norm < math.inf else 0
-    scaled = a / 2.0**squarings
-    term = np.broadcast_to(np.eye(a.shape[-1]), a.shape)
-    result = term.copy()
-    for k in range(1, 21):
-        term = term @ scaled / k
-        result = result + term
-    for _ in range(squarings):
-        result = rounded(result) @ rounded(result)
-    return result
-
-
-def _expm_vjp(a: Array, g: Array, rounded: Callable[[Array], Array]) -> Array:
-    """The gradient of `sum(G * expm(A))`: the corner of `expm([[Aᵀ, G], [0, Aᵀ]])`."""
-    size = a.shape[-1]
-    a, g = np.broadcast_arrays(np.swapaxes(a, -1, -2), g)
-    both = np.concatenate([np.concatenate([a, g], -1), np.concatenate([np.zeros_like(a), a], -1)], -2)
-    return expm(both, rounded)[..., :size, size:]
 
 
 def _inside(index: Array, size: int, edge: str) -> tuple[Array, Array]:

@@ -22,6 +22,7 @@ from recc.forms.interpret import interpret
 from recc.forms.passes import Sequential
 from recc.forms.sequential import derive_sequential
 from recc.recurrence import Kind, Recurrence
+from recc.runtime.domains import works_with_infinities
 
 from .agree import rel_rms, tolerance
 from .case import Arrays, cast
@@ -90,6 +91,7 @@ class Truth:
     request: Request
     seed: tuple[int, ...]
     weights: dict[str, Array] = field(init=False)
+    from_results: bool = False
     _wides: dict[str, dict[str, bool]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -177,6 +179,7 @@ class Truth:
         terms = sqrt(max(1, int(np.prod(self.request.steps)) * int(np.prod(lead))))
 
         def evaluate(block: blocks.Block, inputs: Mapping[str, Array], sizes: Mapping[str, int]) -> Mapping[str, Array]:
+            noise.from_results = self.from_results and any(block is loop.step_vjp for loop in form.passes)
             found = interpret(block, inputs, sizes, np.longdouble, noise.of_block)
             for name in _added_up(form, block):
                 found[name] = noise.of_lanes(block.output[name], found[name], terms)
@@ -239,6 +242,16 @@ class Truth:
         found += self.stored(self.judged[0][name] if gradient else self.values[name], "float32" if state else dtype)
         return float("inf") if np.isnan(found) else found
 
+    def by_results(self, name: str, dtype: str, way: Way) -> float:
+        """The bound on a gradient where derivatives are made of results, as torch makes that of a sigmoid."""
+        return self._by_results.bound(name, dtype, way, gradient=True)
+
+    @cached_property
+    def _by_results(self) -> Truth:
+        other = Truth(self.rec, self.request, (*self.seed, 8), from_results=True)
+        other.weights = self.weights
+        return other
+
     def jumps(self, name: str, dtype: str, gradient: bool = False) -> bool:
         """Whether rounding eight times as coarse moves a tensor by far more than eight times as much."""
         return self._wide(dtype).get(("d " if gradient else "") + name, False)
@@ -247,10 +260,13 @@ class Truth:
         narrow = "float64" if dtype == "float64" else "float32"
         if narrow in self._wides:
             return self._wides[narrow]
-        other = _Wide(self.rec, self.request, (*self.seed, 9), unit=8 * UNIT[narrow])
-        other.weights = self.weights
+        unit = 8 * UNIT[narrow]
+        other = _Wide(self.rec, self.request, (*self.seed, 9), unit=unit)
+        apart = unit * self.judged[2] if works_with_infinities(self.rec) else 0.0
+        choices = _Wide(self.rec, self.request, (*self.seed, 9), unit=unit, apart=apart) if apart else other
+        other.weights = choices.weights = self.weights
         found = {}
-        for mark, mine, wide in (("", self.spreads, other.spreads), ("d ", self.judged[1], other.judged[1])):
+        for mark, mine, wide in (("", self.spreads, other.spreads), ("d ", self.judged[1], choices.judged[1])):
             for name, spread in wide.items():
                 found[mark + name] = not spread.fine * UNIT["float64"] <= 32 * mine[name].rounding(narrow) + 1e-300
         self._wides[narrow] = found
@@ -259,13 +275,28 @@ class Truth:
 
 @dataclass
 class _Wide(Truth):
-    """The same with all samples at one coarse unit, of which the worst counts."""
+    """The same with all samples at one coarse unit, of which the worst counts.
+
+    `apart` is added to or taken from every argument: what is lost of it in a form that adds the argument to something
+    large first, which in a maximum makes a tie of two that are not.
+    """
 
     unit: float = 0.0
+    apart: float = 0.0
 
     def _noise(self, number: int, rows: int = 1, units: Array | None = None) -> Noise:
         unit = np.array([0.0, *[self.unit] * (SAMPLES + COARSE)], np.longdouble)
         return super()._noise(number, rows, unit)
+
+    def _shaken(self, noise: Noise, states: bool) -> Arrays:
+        table = super()._shaken(noise, states)
+        if not self.apart:
+            return table
+        moved = {}
+        for name, value in table.items():
+            step = noise.of_argument(np.ones_like(value), self._place(name, states)) - 1
+            moved[name] = value if value.dtype.kind not in "fc" else value + self.apart / self.unit * step
+        return moved
 
     def _spread(self, moved: Array, axis: int) -> Spread:
         ref = np.take(moved, 0, axis)

@@ -28,7 +28,8 @@ class Noise:
 
     `axis` is where samples lie in a value of the reference; in Blocks they lie along the lane, `rows` of each.
     `largest` is the largest finite magnitude that was seen. `endless` says that an infinity was seen where the
-    derivative of a function is none, as that of a product or of `logsumexp` at +inf.
+    derivative of a function is none, as that of a product or of `logsumexp` at +inf. `from_results` has the derivative
+    of a sigmoid taken from its result s as s (1 - s), in which a unit of 1 is lost, not one of 1 - s.
     """
 
     unit: Array
@@ -37,6 +38,7 @@ class Noise:
     rows: int = 1
     largest: float = 0.0
     endless: bool = False
+    from_results: bool = False
     _sizes: dict[str, int] = field(default_factory=dict)
 
     def of_reference(self, expr: Expr, value: Array) -> Array:
@@ -56,6 +58,8 @@ class Noise:
     def of_block(self, op: blocks.Op, v: blocks.Value, value: Array) -> Array:
         """An operand or a result of an operation of a Block."""
         self._sizes.update(zip(v.axes, value.shape, strict=True))
+        if self.from_results and isinstance(op, blocks.Map) and op.fn == "sigmoid" and v is op.out:
+            return value + self.of_lanes(v, np.ones_like(value), 1.0) - 1
         amplitude = _of_op(op, v, self._sizes)
         return self.of_lanes(v, value, amplitude) if amplitude else value
 

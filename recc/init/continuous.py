@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recc.errors import UsageError
-from recc.forms.interpret import expm
+from recc.forms.small_matrices import expm
 
 Array = NDArray[Any]
 

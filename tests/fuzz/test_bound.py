@@ -230,6 +230,18 @@ def test_numbers_that_an_element_type_hardly_has_are_not_judged(dtype: str, size
     assert larger.bound("y", dtype, WAY) < usual + 1e-6
 
 
+def test_what_torch_loses_of_a_saturated_gate_is_known() -> None:
+    """s (1 - s) has no digits where s is nearly 1; ours has, and is held to them."""
+    gate = DECAY.replace("+ x[t]", "+ 1 - sigmoid(x[t])")
+    case = case_of(gate, x=-14.0)
+    found = check_case(Program.of(case.rec, ("torch", "c"), ("sequential",)), case, ["gradients"], ["float32"])
+    assert not found.failures
+    truth = truth_of(case)
+    assert truth.bound("x", "float32", WAY, gradient=True) < 1e-4
+    assert 1e-3 < truth.by_results("x", "float32", WAY) < 1
+    assert fails(case, "gradients", of_gradient("x", scaled(1.001)))
+
+
 def test_a_gradient_at_infinity_need_not_be_a_number() -> None:
     """Infinite costs pass through `min`; the shares of an infinite `logsumexp` are inf / inf."""
     assert not truth_of(case_of(COSTS)).endless

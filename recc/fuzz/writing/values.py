@@ -72,8 +72,9 @@ def read(w: Writer, name: Name, axes: Axes, odd: float = 0.22) -> Phrase:
     if index == list(name.axes):
         return w.at(name, time)
     changed = [(a, i) for a, i in zip(name.axes, index, strict=True) if a != i]
-    if len(changed) == 1 and changed[0][1] not in w.header and w.by.chance(0.5):
-        index = [f"{changed[0][0]} = {changed[0][1]}"]
+    taken_for_time = not varies and any(i in w.scan for i in index)
+    if taken_for_time or (len(changed) == 1 and changed[0][1] not in w.header and w.by.chance(0.5)):
+        index = [f"{axis} = {item}" for axis, item in changed]
     items = ([time] if varies else []) + index
     return Phrase(f"{name.name}[{', '.join(items)}]", indexed, varies or "[t]" in ", ".join(index))
 
