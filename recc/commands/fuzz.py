@@ -16,11 +16,11 @@ from recc.commands.programs import find, program, write
 from recc.commands.progress import Progress
 from recc.errors import Refusal, Unsupported, UsageError
 from recc.fuzz.engine import LIMIT, Options
-from recc.fuzz.found import FEW_STEPS, STEPS
-from recc.fuzz.junit import junit
-from recc.fuzz.report import versions
-from recc.fuzz.shrink import Budget
-from recc.fuzz.ways import BACKENDS, FORMS, Program, cannot_run, dtypes_of, forms_of
+from recc.fuzz.hunting.found import FEW_STEPS, STEPS
+from recc.fuzz.shrinking.shrink import Budget
+from recc.fuzz.telling.junit import junit
+from recc.fuzz.telling.report import versions
+from recc.fuzz.ways.program import BACKENDS, FORMS, Program, cannot_run, dtypes_of, forms_of
 
 _DTYPES = ("float64", "float32", "float16", "bfloat16")
 
@@ -154,7 +154,7 @@ def _known(option: str, given: Sequence[str], known: Sequence[str]) -> None:
 
 def law_names() -> tuple[str, ...]:
     """The names of all laws."""
-    from recc.fuzz.checks import LAWS
+    from recc.fuzz.laws.checks import LAWS
 
     return tuple(law.name for law in LAWS)
 

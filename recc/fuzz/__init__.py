@@ -21,11 +21,11 @@ from .agree import (
     rel_rms,
     tolerance,
 )
-from .case import Case, draw_case
-from .draw import Shapes, draw_arguments, draw_initial, draw_symbol
+from .drawing.case import Case, draw_case
+from .drawing.draw import Shapes, draw_arguments, draw_initial, draw_symbol
 from .engine import CounterExample, Report, Trial, fuzz, fuzz_grammar
-from .saved import replay, save
-from .shrink import Budget, shrink
+from .shrinking.shrink import Budget, shrink
+from .telling.saved import replay, save
 
 
 class _Fuzz(ModuleType):

@@ -13,15 +13,15 @@ from typing import Any, TypedDict, Unpack
 from recc.errors import SourceError, Unsupported, UsageError
 from recc.recurrence import Recurrence
 
-from .case import Case
-from .found import FEW_STEPS, STEPS, CounterExample, Origin, Trial
-from .pool import Pool
-from .report import Report, Tally
-from .saved import save as save_one
-from .shrink import Budget, shrink
-from .trial import Finding
-from .ways import FORMS, Program
-from .work import LIMIT, Outcome, Task, again, examine, program_for
+from .drawing.case import Case
+from .hunting.found import FEW_STEPS, STEPS, CounterExample, Origin, Trial
+from .hunting.pool import Pool
+from .hunting.work import LIMIT, Outcome, Task, again, examine, program_for
+from .laws.trial import Finding
+from .shrinking.shrink import Budget, shrink
+from .telling.report import Report, Tally
+from .telling.saved import save as save_one
+from .ways.program import FORMS, Program
 
 #: Of one law of one way so many counter-examples are shrunk; the numbers of the others are told.
 _OF_ONE_KIND = 4
@@ -143,7 +143,7 @@ def fuzz(
     """Runs an op on random arguments from its domains and compares it with everything it must agree with.
 
     Every case draws sizes, lengths from `steps`, batch axes, values (sometimes on the bounds of their
-    domains) and perhaps a state to begin with; every law that applies (`recc.fuzz.laws`) is checked of it, within
+    domains) and perhaps a state to begin with; every law that applies (`recc.fuzz.laws.plain`) is checked of it, within
     bounds that follow from the rounding of the element type and from how well conditioned the case is. A case that
     fails is made as small as it gets: program, sizes, values.
 

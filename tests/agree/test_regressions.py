@@ -8,8 +8,8 @@ import pytest
 
 from recc.forms.verify import verify
 from recc.fuzz import draw_case
-from recc.fuzz.checks import check_case
-from recc.fuzz.ways import Program
+from recc.fuzz.laws.checks import check_case
+from recc.fuzz.ways.program import Program
 from tests.agree.cases import program
 from tests.agree.harness import agree, by_interpreter, by_kernels, by_oracle, tensors
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from recc.check import load
 from recc.fuzz import no_differences
-from recc.fuzz.programs import numbered_program
+from recc.fuzz.writing.programs import numbered_program
 from recc.recurrence import Kind
 from tests.fuzz.programs import Case
 

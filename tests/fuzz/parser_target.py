@@ -26,8 +26,8 @@ with atheris.instrument_imports(
     import recc.check
     import recc.misreadings
     import recc.parse
-    from recc.fuzz.mistakes import complaint
-    from recc.fuzz.programs import numbered_program
+    from recc.fuzz.writing.mistakes import complaint
+    from recc.fuzz.writing.programs import numbered_program
     from recc.recurrence import FUNCTIONS, REDUCTIONS
 
 #: So many random programs begin the corpus, beside those that are there as files.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from recc.fuzz.ways import Program, Request, Results, Runner, Way
+from recc.fuzz.ways.program import Program, Request, Results, Runner, Way
 from recc.recurrence import Recurrence
 
 Change = Callable[["Faulty", Request, Results], Results]

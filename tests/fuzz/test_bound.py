@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from recc.check import load
-from recc.fuzz.bound import CONFIDENCE, MEANINGLESS, SAMPLES, UNIT, Truth, copies, growth, reference
-from recc.fuzz.case import Case
-from recc.fuzz.checks import check_case
-from recc.fuzz.draw import Shapes, draw_arguments
-from recc.fuzz.ways import Program, Request, Way
+from recc.fuzz.bounds.bound import CONFIDENCE, MEANINGLESS, SAMPLES, UNIT, Truth, copies, growth, reference
+from recc.fuzz.drawing.case import Case
+from recc.fuzz.drawing.draw import Shapes, draw_arguments
+from recc.fuzz.laws.checks import check_case
+from recc.fuzz.ways.program import Program, Request, Way
 from tests.fuzz.planted import of_gradient, of_value, scaled, with_fault
 
 WAY = Way("c")

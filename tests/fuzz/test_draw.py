@@ -8,8 +8,8 @@ import pytest
 from recc.backends.numpy_reference import run
 from recc.check import load
 from recc.fuzz import Shapes, draw_arguments, draw_case, draw_initial
-from recc.fuzz.case import laid_out, steps_around
-from recc.fuzz.edges import KINDS, possible, zeros
+from recc.fuzz.drawing.case import laid_out, steps_around
+from recc.fuzz.drawing.edges import KINDS, possible, zeros
 from recc.runtime.domains import check_domain
 from tests.fuzz.programs import SMOOTH, Case
 

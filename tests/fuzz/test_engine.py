@@ -14,14 +14,15 @@ import pytest
 
 import recc
 from recc.errors import UsageError
-from recc.fuzz import Budget, CounterExample, Trial, fuzz_grammar, pool
-from recc.fuzz.checks import Cell
-from recc.fuzz.coverage import Coverage
-from recc.fuzz.found import skeleton
-from recc.fuzz.junit import Verdict, junit
-from recc.fuzz.pool import Ended, Late, Pool, Worker
-from recc.fuzz.ways import Program, Way
-from recc.fuzz.work import CRASH, HANG, Outcome, Task, TooLong, at_most, cases_of, examine, rec_of
+from recc.fuzz import Budget, CounterExample, Trial, fuzz_grammar
+from recc.fuzz.hunting import pool
+from recc.fuzz.hunting.found import skeleton
+from recc.fuzz.hunting.pool import Ended, Late, Pool, Worker
+from recc.fuzz.hunting.work import CRASH, HANG, Outcome, Task, TooLong, at_most, cases_of, examine, rec_of
+from recc.fuzz.laws.checks import Cell
+from recc.fuzz.telling.coverage import Coverage
+from recc.fuzz.telling.junit import Verdict, junit
+from recc.fuzz.ways.program import Program, Way
 
 LEAK = """
 recurrence leak(d)
@@ -200,7 +201,7 @@ def test_time_runs_out_in_this_process() -> None:
 
 
 def test_an_error_is_a_finding(op: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from recc.fuzz import work
+    from recc.fuzz.hunting import work
 
     def raises(*args: Any, **options: Any) -> Any:
         raise ZeroDivisionError("of no use")

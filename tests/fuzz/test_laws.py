@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recc.fuzz.case import Case, cast
-from recc.fuzz.checks import LAWS, Checked, check_case
-from recc.fuzz.draw import Shapes, draw_arguments, draw_initial
-from recc.fuzz.ways import Program, Request, Results, Way
+from recc.fuzz.drawing.case import Case, cast
+from recc.fuzz.drawing.draw import Shapes, draw_arguments, draw_initial
+from recc.fuzz.laws.checks import LAWS, Checked, check_case
+from recc.fuzz.ways.program import Program, Request, Results, Way
 from tests.fuzz.planted import (
     Change,
     Faulty,
@@ -294,7 +294,7 @@ def test_a_way_that_cannot_be_made_is_a_finding(monkeypatch: pytest.MonkeyPatch)
     def broken(*args: Any) -> Any:
         raise KeyError("no such axis")
 
-    monkeypatch.setattr("recc.fuzz.ways._make", broken)
+    monkeypatch.setattr("recc.fuzz.ways.program._make", broken)
     found = check_case(Program.of(CELL, ("c",)), case_of(CELL))
     (finding,) = found.failures
     assert (finding.law, finding.way, finding.holds) == ("runs", C, False)

@@ -9,10 +9,10 @@ import pytest
 
 from recc.check import load
 from recc.errors import SourceError
-from recc.fuzz import mistakes
-from recc.fuzz.choose import Numbered
-from recc.fuzz.mistakes import MUTATIONS, broken, complaint
-from recc.fuzz.programs import numbered_program
+from recc.fuzz.writing import mistakes
+from recc.fuzz.writing.choose import Numbered
+from recc.fuzz.writing.mistakes import MUTATIONS, broken, complaint
+from recc.fuzz.writing.programs import numbered_program
 
 TEXTS = [numbered_program(5, number).text for number in range(40)]
 

@@ -15,9 +15,9 @@ import pytest
 
 from recc.backends.numpy_reference import run
 from recc.check import load
-from recc.fuzz.case import draw_case
-from recc.fuzz.choose import Numbered
-from recc.fuzz.programs import Drawn, numbered_program
+from recc.fuzz.drawing.case import draw_case
+from recc.fuzz.writing.choose import Numbered
+from recc.fuzz.writing.programs import Drawn, numbered_program
 from recc.recurrence import FUNCTIONS, REDUCTIONS, Apply, At, Kind, Matrix, Read, Recurrence, Reduce, Step, walk
 from recc.structure import Affine, Nonlinear, Pointwise, Structure, structures
 
@@ -190,7 +190,7 @@ FIRST = [636, 5, 427, 983, 94, 478]
 @pytest.mark.parametrize("hashing", ["0", "1", "77"])
 def test_the_text_does_not_depend_on_the_order_of_hashes(hashing: str) -> None:
     program = (
-        "import hashlib; from recc.fuzz.programs import numbered_program as p;"
+        "import hashlib; from recc.fuzz.writing.programs import numbered_program as p;"
         "print(hashlib.sha256('\\0'.join(p(0, n).text for n in range(60)).encode()).hexdigest())"
     )
     mine = hashlib.sha256("\0".join(numbered_program(0, n).text for n in range(60)).encode()).hexdigest()

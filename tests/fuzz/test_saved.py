@@ -16,12 +16,12 @@ from recc.backends.c_cpu import scalar
 from recc.check import load
 from recc.errors import UsageError
 from recc.fuzz import Budget, CounterExample
-from recc.fuzz.case import draw_case
-from recc.fuzz.checks import LAWS
-from recc.fuzz.found import Origin
-from recc.fuzz.saved import name_of, read, replay, save
-from recc.fuzz.trial import Finding
-from recc.fuzz.ways import Way
+from recc.fuzz.drawing.case import draw_case
+from recc.fuzz.hunting.found import Origin
+from recc.fuzz.laws.checks import LAWS
+from recc.fuzz.laws.trial import Finding
+from recc.fuzz.telling.saved import name_of, read, replay, save
+from recc.fuzz.ways.program import Way
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """

@@ -16,10 +16,10 @@ from recc.backends.numpy_reference.result import Result
 from recc.check import load
 from recc.diagnostics import Source
 from recc.fuzz import Budget, CounterExample, draw_case, shrink
-from recc.fuzz.case import Case
-from recc.fuzz.reduce import PASSES, reductions
-from recc.fuzz.rewrite import text_of, weight
-from recc.fuzz.shrink import size_of, written
+from recc.fuzz.drawing.case import Case
+from recc.fuzz.shrinking.reduce import PASSES, reductions
+from recc.fuzz.shrinking.rewrite import text_of, weight
+from recc.fuzz.shrinking.shrink import size_of, written
 from recc.parse import parse
 from recc.runtime.domains import check_domain
 from tests.zoo.core import CORE

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, find, given, settings
 
 from recc.backends.numpy_reference import run
 from recc.check import load
-from recc.fuzz.case import Case
-from recc.fuzz.mistakes import Mutant, complaint
-from recc.fuzz.programs import Drawn
-from recc.fuzz.strategies import broken_programs, cases, programs
+from recc.fuzz.drawing.case import Case
+from recc.fuzz.writing.mistakes import Mutant, complaint
+from recc.fuzz.writing.programs import Drawn
+from recc.fuzz.writing.strategies import broken_programs, cases, programs
 from recc.structure import Affine, structures
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]

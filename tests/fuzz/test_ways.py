@@ -11,9 +11,9 @@ import recc
 from recc.errors import Refusal, SourceError
 from recc.forms.parallel import PARALLEL, derive
 from recc.fuzz.agree import rel_rms
-from recc.fuzz.bound import reference
-from recc.fuzz.turned import reordered, reversed_in_time
-from recc.fuzz.ways import FORMS, Program, Request, Runner, Way, triton_runs
+from recc.fuzz.bounds.bound import reference
+from recc.fuzz.laws.turned import reordered, reversed_in_time
+from recc.fuzz.ways.program import FORMS, Program, Request, Runner, Way, triton_runs
 from tests.fuzz.test_laws import CELL, GATED, PATH, case_of, program
 
 CLOCKED = """
@@ -119,7 +119,7 @@ def test_steps_and_scattered_arrays_give_the_same(way: Way) -> None:
 def test_arrays_are_scattered_indeed() -> None:
     import torch
 
-    from recc.fuzz.run_op import _scattered, _scattered_tensor
+    from recc.fuzz.ways.run_op import _scattered, _scattered_tensor
 
     value = np.arange(24.0).reshape(2, 3, 4)
     scattered, tensor = _scattered(value), _scattered_tensor(torch.from_numpy(value))

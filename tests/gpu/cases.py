@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from recc.fuzz import Shapes
-from recc.fuzz.case import looks_ahead
+from recc.fuzz.drawing.case import looks_ahead
 from recc.recurrence import Kind
 from recc.runtime.op import Op
 from tests.agree.cases import Arrays, Program, programs

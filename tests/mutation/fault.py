@@ -13,7 +13,7 @@ from types import FunctionType
 from typing import Any, Literal, Protocol
 from unittest import mock
 
-from recc.fuzz.ways import Way
+from recc.fuzz.ways.program import Way
 
 Emitted = Literal["c", "torch", "triton"]
 

@@ -13,12 +13,12 @@ from multiprocessing.connection import Connection
 
 import recc.zoo
 from recc.check import load
-from recc.fuzz.case import draw_case
-from recc.fuzz.checks import LAWS, check_case
-from recc.fuzz.found import STEPS
-from recc.fuzz.programs import numbered_program
-from recc.fuzz.trial import Finding
-from recc.fuzz.ways import Program
+from recc.fuzz.drawing.case import draw_case
+from recc.fuzz.hunting.found import STEPS
+from recc.fuzz.laws.checks import LAWS, check_case
+from recc.fuzz.laws.trial import Finding
+from recc.fuzz.ways.program import Program
+from recc.fuzz.writing.programs import numbered_program
 from recc.recurrence import Recurrence
 from tests.mutation.fault import Fault, NotThere, Planted
 

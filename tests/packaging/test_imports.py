@@ -37,7 +37,7 @@ LEVELS = (
 # An import that points up but is made inside a function only, with its reason.
 UPWARDS = {
     ("recc.runtime.tuning", "recc.fuzz"): "a cut is judged as the fuzzer judges: the table of tolerances is there",
-    ("recc.fuzz.report", "recc"): "results are told with the version, which is a public name of the package",
+    ("recc.fuzz.telling.report", "recc"): "results are told with the version, which is a public name of the package",
     ("recc.recurrence", "recc.show"): "`str()` of a level is defined next to it, its printer is a module of its own",
     ("recc.syntax", "recc.show"): "the same",
 }

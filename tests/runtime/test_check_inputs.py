@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import recc
-from recc.fuzz.draw import Shapes, draw_arguments
+from recc.fuzz.drawing.draw import Shapes, draw_arguments
 
 OP = recc.compile("""
 recurrence promises(i, a)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from recc.fuzz.case import Case
-from recc.fuzz.checks import check_case
-from recc.fuzz.ways import Program
+from recc.fuzz.drawing.case import Case
+from recc.fuzz.laws.checks import check_case
+from recc.fuzz.ways.program import Program
 
 from .row import Row
 from .rows import WORKING

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..choose import Choices
+from .choose import Choices
 from .phrase import NO_AXES, Axes, Phrase
 
 _ROOTS = ("n", "d", "i", "j", "b", "q")

@@ -12,7 +12,7 @@ from recc.forms import block as blocks
 from recc.layout import LANE
 from recc.recurrence import Apply, Expr, Matrix, Number, Reduce
 
-from .draw import Array
+from ..drawing.draw import Array
 
 _PLAIN = frozenset({"neg", "min", "max", "clamp", "where", "abs", "sign", "floor", "re", "im", "conj", "stop",
                     "surrogate", "relu", "real", "int"})  # fmt: skip

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from recc.recurrence import Recurrence
 
-from .case import looks_ahead
+from ..drawing.case import looks_ahead
+from ..ways.program import Runner
 from .trial import Finding, Trial
-from .ways import Runner
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,12 @@ from recc.forms.sequential import derive_sequential
 from recc.recurrence import Kind, Recurrence
 from recc.runtime.domains import works_with_infinities
 
-from .agree import rel_rms, tolerance
-from .case import Arrays, cast
-from .draw import Array
+from ..agree import rel_rms, tolerance
+from ..drawing.case import Arrays, cast
+from ..drawing.draw import Array
+from ..ways.program import Request, Way
+from ..ways.run_blocks import Rows, rows_of
 from .noise import Noise
-from .run_blocks import Rows, rows_of
-from .ways import Request, Way
 
 #: Half the distance between neighbouring numbers near 1.
 UNIT: Mapping[str, float] = {
@@ -84,7 +84,7 @@ class Truth:
     """What a request has to give, by the reference, and how far rounding moves it.
 
     Gradients are those of the sequential form's VJP in long double: they are judged by differences of the reference
-    (`recc.fuzz.laws`), and judge every other way. `weights` are random ones for every floating value.
+    (`recc.fuzz.laws.plain`), and judge every other way. `weights` are random ones for every floating value.
     """
 
     rec: Recurrence

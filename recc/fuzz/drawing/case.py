@@ -28,7 +28,7 @@ _LAYOUTS = ("transposed", "strided")
 class Case:
     """What one case runs. Its arrays are float64 (complex128) with values that float32 can hold.
 
-    `edges`: values at the edges of domains are among the arguments; `kinds` says which (`recc.fuzz.edges`),
+    `edges`: values at the edges of domains are among the arguments; `kinds` says which (`recc.fuzz.drawing.edges`),
     and what else is out of the ordinary: no steps, one step, axes of size 1, empty packed sequences, arrays
     that are not contiguous. `initial` is empty where no state is given. `cut` is the step at which the run
     is cut in two, `offsets` are boundaries of packed sequences within the first row.

@@ -10,12 +10,12 @@ import numpy as np
 
 from recc.recurrence import Kind, Recurrence
 
-from .agree import rel_rms
-from .bound import MEANINGLESS, Truth, narrowed
-from .case import Arrays, Case
-from .draw import Array
-from .transforms import lost
-from .ways import Request, Results, Runner, Way
+from ..agree import rel_rms
+from ..bounds.bound import MEANINGLESS, Truth, narrowed
+from ..bounds.transforms import lost
+from ..drawing.case import Arrays, Case
+from ..drawing.draw import Array
+from ..ways.program import Request, Results, Runner, Way
 
 _HALF = ("float16", "bfloat16")
 

@@ -1,7 +1,7 @@
 """Strategies of hypothesis: random programs, ill-formed ones, and cases, all of which shrink.
 
     from hypothesis import given
-    from recc.fuzz.strategies import programs
+    from recc.fuzz.writing.strategies import programs
 
     @given(programs())
     def test_my_pass(program):
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from recc.recurrence import Recurrence
 
-from .case import Case, draw_case
+from ..drawing.case import Case, draw_case
 from .choose import Choices
 from .mistakes import Mutant, broken
 from .programs import Drawn, random_program
@@ -41,13 +41,13 @@ class Shrinking(Choices):
 
 @st.composite
 def programs(draw: st.DrawFn) -> Drawn:
-    """Well-formed programs over the whole language (`recc.fuzz.programs`)."""
+    """Well-formed programs over the whole language (`recc.fuzz.writing.programs`)."""
     return random_program(Shrinking(draw))
 
 
 @st.composite
 def broken_programs(draw: st.DrawFn) -> Mutant:
-    """Mutations of well-formed programs; most are ill-formed (`recc.fuzz.mistakes`)."""
+    """Mutations of well-formed programs; most are ill-formed (`recc.fuzz.writing.mistakes`)."""
     choices = Shrinking(draw)
     return broken(random_program(choices).text, choices)
 

@@ -11,13 +11,13 @@ import numpy as np
 
 from recc.recurrence import Recurrence
 
-from .agree import inner, no_differences, tolerance
-from .bound import CONFIDENCE, MEANINGLESS
-from .differences import Slopes, slopes
-from .draw import Array
+from ..agree import inner, no_differences, tolerance
+from ..bounds.bound import CONFIDENCE, MEANINGLESS
+from ..bounds.differences import Slopes, slopes
+from ..drawing.draw import Array
+from ..ways.program import Runner
 from .law import Law, always, compiled, differentiable, in_pieces
 from .trial import Finding, Trial, difference
-from .ways import Runner
 
 #: Longer runs than this are not differentiated by differences.
 _DIFFERENCED = 16

@@ -1,4 +1,4 @@
-"""A process that fuzzes for another one, which outlives whatever happens here: `python -m recc.fuzz.worker`.
+"""A process that fuzzes for another one, which outlives whatever happens here: `python -m recc.fuzz.hunting.worker`.
 
 Messages are a length of 8 bytes and a pickle, in on standard input and out on what was standard output. A pickle is
 made and read by recc alone, in processes that it started.

@@ -19,13 +19,13 @@ import numpy as np
 from recc.check import load
 from recc.errors import SourceError, UsageError
 
-from .case import Arrays, Case
-from .draw import Shapes
-from .found import TINY, CounterExample, Origin
+from ..drawing.case import Arrays, Case
+from ..drawing.draw import Shapes
+from ..hunting.found import TINY, CounterExample, Origin
+from ..hunting.work import LIMIT, Outcome, Task, again, at_most, look
+from ..laws.trial import Finding
+from ..ways.program import Program, Way
 from .report import Report, Tally, versions
-from .trial import Finding
-from .ways import Program, Way
-from .work import LIMIT, Outcome, Task, again, at_most, look
 
 _FORMAT = 1
 _ENDINGS = (".recc", ".py", ".npz", ".json")

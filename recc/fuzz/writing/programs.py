@@ -11,16 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .choose import Choices, Numbered
-from .writing.diagonal import DIAGONAL
-from .writing.ends import write_outputs
-from .writing.mixing import MIXING
-from .writing.others import NONLINEAR, SCORES
-from .writing.planes import PLANES
-from .writing.several import SEVERAL
-from .writing.shifting import SHIFTING
-from .writing.stage import Stage
-from .writing.sums import RING, SEMIRINGS, Hand
-from .writing.writer import Declaration, Writer
+from .diagonal import DIAGONAL
+from .ends import write_outputs
+from .mixing import MIXING
+from .others import NONLINEAR, SCORES
+from .planes import PLANES
+from .several import SEVERAL
+from .shifting import SHIFTING
+from .stage import Stage
+from .sums import RING, SEMIRINGS, Hand
+from .writer import Declaration, Writer
 
 _Table = Sequence[tuple[int, Callable[[Stage], None]]]
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from .case import Arrays
-from .draw import Array
+from ..drawing.case import Arrays
+from ..drawing.draw import Array
+from ..ways.program import Request, Results
 from .law import Law, compiled, packing
 from .trial import Finding, Trial
-from .ways import Request, Results
 
 _POISONS = (np.nan, np.inf, -1e30, 1e30)
 

@@ -16,8 +16,8 @@ from recc.errors import UsageError
 from recc.recurrence import Kind, Recurrence, Slot, Symbol
 from recc.runtime.domains import check_domain
 
-from .case import Arrays, Case
-from .draw import Array, Shapes
+from ..drawing.case import Arrays, Case
+from ..drawing.draw import Array, Shapes
 
 #: `(array, lead)` to an array, where `lead` is how many axes stand before the declared ones.
 _Cut = Callable[[Array, int], Array]

@@ -11,9 +11,9 @@ import numpy as np
 
 from recc.recurrence import Kind, Recurrence
 
-from .case import Arrays, cast
-from .draw import Array
-from .ways import EXACT, Request, Results, Way, dtypes_of
+from ..drawing.case import Arrays, cast
+from ..drawing.draw import Array
+from .program import EXACT, Request, Results, Way, dtypes_of
 
 _HALF = ("float16", "bfloat16")
 

@@ -2,7 +2,7 @@
 
 What a caller promises is what is drawn: intervals uniformly, half-lines with a spread of several sizes,
 unit vectors on the sphere, indices over their axis. With `edges`, values of some kinds from the edges of
-domains are mixed in (`recc.fuzz.edges`), because that is where kernels break.
+domains are mixed in (`recc.fuzz.drawing.edges`), because that is where kernels break.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def draw_arguments(
     """Draw every argument of a program from its domain.
 
     `edges` are the kinds of values at the edges of domains that are mixed in; `True` stands for those that
-    leave every program stable (`recc.fuzz.edges.EVERYWHERE`).
+    leave every program stable (`recc.fuzz.drawing.edges.EVERYWHERE`).
     Inputs are `[B, *steps, *heads, *axes]`, parameters and constants `[*axes]` (or `[*heads, *axes]`).
     Real arguments have `dtype`, complex ones its complex kin, the others int64 and bool.
     """

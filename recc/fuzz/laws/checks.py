@@ -15,13 +15,13 @@ from recc.recurrence import Recurrence
 from recc.runtime.domains import works_with_infinities
 from recc.structure import structures
 
-from .case import Case
+from ..drawing.case import Case
+from ..ways.program import Program, Way, _make
 from .law import Law
-from .laws import PLAIN
 from .metamorphic import METAMORPHIC
 from .neighbours import BESIDE
+from .plain import PLAIN
 from .trial import Finding, Shared, Trial
-from .ways import Program, Way, _make
 
 #: Every law, in the order in which they are checked.
 LAWS: tuple[Law, ...] = (*PLAIN, *BESIDE, *METAMORPHIC)

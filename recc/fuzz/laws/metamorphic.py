@@ -10,13 +10,13 @@ import numpy as np
 from recc.errors import Refusal
 from recc.recurrence import Recurrence
 
-from .bound import MEANINGLESS, normal
-from .case import Arrays
+from ..bounds.bound import MEANINGLESS, normal
+from ..drawing.case import Arrays
+from ..ways.program import Request, Runner
 from .law import Law
 from .respond import Answers, drives
 from .trial import Finding, Trial, difference
 from .turned import reordered, reversed_in_time
-from .ways import Request, Runner
 
 #: A power of two: multiplying by it rounds nothing.
 _SCALE = 4.0

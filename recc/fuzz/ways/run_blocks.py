@@ -19,9 +19,9 @@ from recc.forms.sequential import derive_sequential
 from recc.layout import LANE
 from recc.recurrence import Kind, Recurrence
 
-from .case import Arrays
-from .draw import Array
-from .ways import Request, Results, Way
+from ..drawing.case import Arrays
+from ..drawing.draw import Array
+from .program import Request, Results, Way
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """From a case that fails to a small one: the least program, sizes and values for which the same still fails.
 
-Law: `fails(shrunk)` holds whenever `fails(case)` does, and no single reduction of `recc.fuzz.reduce` and
-`recc.fuzz.fit` that makes it smaller keeps that, unless the budget ran out. The order of what is tried depends on
-the case alone, so that the result is the same every time if only the evaluations are bounded.
+Law: `fails(shrunk)` holds whenever `fails(case)` does, and no single reduction of `recc.fuzz.shrinking.reduce` and
+`recc.fuzz.shrinking.fit` that makes it smaller keeps that, unless the budget ran out. The order of what is tried
+depends on the case alone, so that the result is the same every time if only the evaluations are bounded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from recc.errors import InternalError, SourceError
 from recc.parse import parse
 from recc.syntax import RecurrenceSyntax
 
-from .case import Case
+from ..drawing.case import Case
 from .fit import array_names, array_of, fitted, narrower, plainer, smaller, with_values
 from .reduce import PASSES, reductions
 from .rewrite import text_of, weight

@@ -1,6 +1,7 @@
 """One number's worth of fuzzing: a program, its cases, everything that they were compared with.
 
-What is done here can be done in another process as well (`recc.fuzz.worker`): tasks and outcomes can be pickled.
+What is done here can be done in another process as well (`recc.fuzz.hunting.worker`): tasks and outcomes can be
+pickled.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from recc.check import load
 from recc.errors import SourceError
 from recc.recurrence import Recurrence
 
-from .case import Case, draw_case
-from .checks import check_case
+from ..drawing.case import Case, draw_case
+from ..laws.checks import check_case
+from ..laws.trial import Finding
+from ..ways.program import FORMS, Program, Way
 from .found import STEPS, largest
-from .trial import Finding
-from .ways import FORMS, Program, Way
 
 #: What is wrong of a program that no law is about: the process ended, or never did; or an error was raised.
 CRASH, HANG, RAISES = "no crash", "an end in time", "no error"
@@ -101,7 +102,7 @@ def rec_of(task: Task, number: int) -> Recurrence:
     """The program of a number: the task's own, or one out of the grammar. Raises `SourceError`."""
     if task.text is not None:
         return _own(task.text, task.name, task.file)
-    from .programs import numbered_program
+    from ..writing.programs import numbered_program
 
     (rec,) = load(numbered_program(task.seed, number).text, f"program {number} of seed {task.seed}")
     return rec

@@ -15,11 +15,11 @@ from recc.forms.block import Convolve, Op, Value
 from recc.forms.choose import require
 from recc.forms.interpret import interpret
 
-from .agree import rel_rms
+from ..agree import rel_rms
+from ..drawing.draw import Array
+from ..ways.program import Way
+from ..ways.run_blocks import BlockRunner
 from .bound import CONFIDENCE, UNIT, Truth
-from .draw import Array
-from .run_blocks import BlockRunner
-from .ways import Way
 
 _SAMPLES = 3
 

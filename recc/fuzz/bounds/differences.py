@@ -9,11 +9,11 @@ import numpy as np
 
 from recc.recurrence import Kind
 
-from .agree import Derivative, refined
+from ..agree import Derivative, refined
+from ..drawing.case import Arrays
+from ..drawing.draw import Array
+from ..ways.program import Request
 from .bound import Truth, copies, normal, reference
-from .case import Arrays
-from .draw import Array
-from .ways import Request
 
 _FIRST, _LEVELS = 2.0**-4, 9
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, Any
 
-from .case import Case
-from .trial import Finding
+from ..drawing.case import Case
+from ..laws.trial import Finding
 from .work import CRASH, HANG, Outcome, Task, broken, cases_of, rec_of, ways_of
 
 #: A process that has only begun needs so many seconds more, to import what it needs.
@@ -68,11 +68,11 @@ class Worker:
 
     def _start(self) -> subprocess.Popen[bytes]:
         # The same recc as here, wherever it lies; one thread each; kernels of Triton in its interpreter if need be.
-        root = str(Path(__file__).parents[2])
+        root = str(Path(__file__).parents[3])
         path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH", "")) if p)
         env = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "", **os.environ}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "recc.fuzz.worker"],
+            [sys.executable, "-m", "recc.fuzz.hunting.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -184,7 +184,7 @@ class Pool:
         return outcome
 
     def again(self, task: Task, case: Case, finding: Finding) -> Finding | None:
-        """`recc.fuzz.work.again` in a worker: a crash or a hang is found again by happening."""
+        """`recc.fuzz.hunting.work.again` in a worker: a crash or a hang is found again by happening."""
         try:
             found: Finding | None = self.worker.ask("again", task, case, finding)
             return found

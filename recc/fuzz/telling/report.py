@@ -14,10 +14,10 @@ from typing import Any
 
 from recc.errors import UsageError
 
+from ..hunting.found import CounterExample, Trial
+from ..hunting.work import Outcome
 from .coverage import Coverage
-from .found import CounterExample, Trial
 from .junit import Verdict
-from .work import Outcome
 
 _REASONS = {
     "undefined": "the reference gives NaN",

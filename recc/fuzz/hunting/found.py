@@ -11,9 +11,9 @@ import numpy as np
 
 from recc.errors import ReccError
 
-from .case import Arrays, Case
-from .shrink import Shrunk
-from .ways import Way
+from ..drawing.case import Arrays, Case
+from ..shrinking.shrink import Shrunk
+from ..ways.program import Way
 
 #: Sequences of these lengths are drawn: none, one, and around powers of two.
 STEPS = (0, 1, 2, 3, 7, 8, 9, 16, 33)

@@ -19,8 +19,8 @@ from recc.errors import Unsupported
 from recc.forms.parallel import PARALLEL
 from recc.recurrence import Recurrence
 
-from .case import Arrays
-from .draw import Array
+from ..drawing.case import Arrays
+from ..drawing.draw import Array
 
 #: The backends of ways, in the order in which they are tried. `blocks` interprets a form's Blocks.
 BACKENDS = ("numpy", "blocks", "c", "torch", "triton")

@@ -1,0 +1,1 @@
+"""Case after case, in processes of their own."""

@@ -1,0 +1,1 @@
+"""What has to hold of every way of a program on a case."""

@@ -1,0 +1,1 @@
+"""Smaller programs, sizes and arguments with which something is still wrong."""

@@ -1,0 +1,1 @@
+"""What was compared and found: reports, coverage, JUnit files, counter-examples on disk."""

@@ -1,0 +1,1 @@
+"""The ways to run a program: a backend, a form and the size of its chunks."""
