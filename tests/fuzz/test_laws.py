@@ -265,6 +265,37 @@ def test_what_is_right_holds(text: str, number: int) -> None:
     assert {c.dtype for c in found.covered} == {"float64", "float32", *narrow_types}
 
 
+LAGGED = """
+recurrence lagged
+    input x, g in [0, 0.9]
+    state h
+    h[t] = h[t-1] - x[t] * g[t-1]
+    output y[t] = h[t]
+"""
+CANCELLED = """
+recurrence cancelled
+    input x
+    param a in [0, 0.5]
+    state h
+    h[t] = a * h[t-1] + (x[t] - x[t])
+    output y[t] = a * h[t]
+"""
+FLAGS = """
+recurrence flags
+    input done bool
+    output y[t] = sin(done[t])
+"""
+
+
+@pytest.mark.parametrize("text", [LAGGED, CANCELLED, FLAGS], ids=["lagged", "cancelled", "flags"])
+def test_what_laws_have_to_leave_alone(text: str) -> None:
+    """The lag of a gate is handed on with the state, but does not grow with the drive; a gradient of nothing has no
+    scale; what is given no real number comes in torch's default type."""
+    for number in range(6):
+        found = check_case(program(text), case_of(text, number))
+        assert not found.failures, found.failures
+
+
 def test_laws_are_checked_where_they_apply() -> None:
     applied = {
         law.name

@@ -25,11 +25,12 @@ from recc.recurrence import Kind, Recurrence
 from recc.runtime.domains import works_with_infinities
 
 from ..agree import rel_rms, tolerance
-from ..drawing.case import Arrays, cast
+from ..drawing.case import Arrays
 from ..drawing.draw import Array
 from ..ways.program import Request, Way
 from ..ways.run_blocks import Rows, rows_of
-from .noise import Noise
+from .noise import Manner, Noise
+from .storage import stored, weight
 
 #: Half the distance between neighbouring numbers near 1.
 UNIT: Mapping[str, float] = {
@@ -49,15 +50,6 @@ MEANINGLESS = 0.1
 
 #: Beyond this float32 has no numbers, with room for sums and squares on the way; below, fewer digits.
 _LARGEST, _SMALLEST = 1e37, 2.0**-126
-
-#: The largest number that an element type stores, with room for rounding, and half the distance between its smallest.
-_ENDS: Mapping[str, tuple[float, float]] = {
-    "float64": (float("inf"), 2.0**-1074), "float32": (float("inf"), 2.0**-150),
-    "float16": (65000.0, 2.0**-25), "bfloat16": (float("inf"), 2.0**-134),
-}  # fmt: skip
-
-#: float16 holds numbers of eight bits from here on.
-_LEAST_NORMAL = 2.0**-12
 
 _HALF = ("float16", "bfloat16")
 
@@ -91,12 +83,13 @@ class Truth:
     request: Request
     seed: tuple[int, ...]
     weights: dict[str, Array] = field(init=False)
-    from_results: bool = False
+    manners: frozenset[Manner] = frozenset()
     _wides: dict[str, dict[str, bool]] = field(default_factory=dict)
+    _others: dict[frozenset[Manner], Truth] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng((*self.seed, 1))
-        self.weights = {n: _weight(v, rng) for n, v in self.values.items() if v.dtype.kind in "fc"}
+        self.weights = {n: weight(v, rng) for n, v in self.values.items() if v.dtype.kind in "fc"}
 
     @cached_property
     def values(self) -> Arrays:
@@ -179,7 +172,8 @@ class Truth:
         terms = sqrt(max(1, int(np.prod(self.request.steps)) * int(np.prod(lead))))
 
         def evaluate(block: blocks.Block, inputs: Mapping[str, Array], sizes: Mapping[str, int]) -> Mapping[str, Array]:
-            noise.from_results = self.from_results and any(block is loop.step_vjp for loop in form.passes)
+            back = any(block is loop.step_vjp for loop in form.passes)
+            noise.manners = self.manners if back else self.manners - {"results"}
             found = interpret(block, inputs, sizes, np.longdouble, noise.of_block)
             for name in _added_up(form, block):
                 found[name] = noise.of_lanes(block.output[name], found[name], terms)
@@ -220,17 +214,6 @@ class Truth:
         """Whether an infinity on the way leaves gradients without a meaning; see `Noise`."""
         return self._moved[1].endless
 
-    def stored(self, value: Array, dtype: str) -> float:
-        """What storing a result adds where its numbers are near the ends of an element type's range."""
-        size = np.abs(value[np.isfinite(value)])
-        if not size.any():
-            return 0.0
-        largest, step = _ENDS[dtype]
-        if size.max() > largest:
-            return float("inf")
-        norm = size.max() * np.sqrt(np.mean((size / size.max()) ** 2))
-        return float(step / norm)
-
     def bound(self, name: str, dtype: str, way: Way, gradient: bool = False) -> float:
         """How far a right result of a way may be from the reference; see docs/maths/error-bounds.md."""
         spread = self.judged[1][name] if gradient else self.spreads[name]
@@ -239,18 +222,25 @@ class Truth:
         state = dtype in _HALF and name.startswith(("final ", "initial "))
         kept = "float32" if state and way.backend in ("c", "torch") else dtype
         found = tolerance(kept, steps, gradient=gradient) + CONFIDENCE * growth(way, steps) * spread.rounding(dtype)
-        found += self.stored(self.judged[0][name] if gradient else self.values[name], "float32" if state else dtype)
+        found += stored(self.judged[0][name] if gradient else self.values[name], "float32" if state else dtype)
         return float("inf") if np.isnan(found) else found
 
-    def by_results(self, name: str, dtype: str, way: Way) -> float:
-        """The bound on a gradient where derivatives are made of results, as torch makes that of a sigmoid."""
-        return self._by_results.bound(name, dtype, way, gradient=True)
-
-    @cached_property
-    def _by_results(self) -> Truth:
-        other = Truth(self.rec, self.request, (*self.seed, 8), from_results=True)
-        other.weights = self.weights
-        return other
+    def loosely(self, name: str, dtype: str, way: Way, gradient: bool = False) -> float:
+        """The bound for how a way runs: torch makes derivatives of results, a parallel form adds the terms of the drive
+        one by one.
+        """
+        manners: set[Manner] = set()
+        if gradient and way.backend == "torch":
+            manners.add("results")
+        if way.form != "sequential":
+            manners.add("terms")
+        if not manners:
+            return 0.0
+        key = frozenset(manners)
+        if key not in self._others:
+            self._others[key] = Truth(self.rec, self.request, (*self.seed, 8), manners=key)
+            self._others[key].weights = self.weights
+        return self._others[key].bound(name, dtype, way, gradient)
 
     def jumps(self, name: str, dtype: str, gradient: bool = False) -> bool:
         """Whether rounding eight times as coarse moves a tensor by far more than eight times as much."""
@@ -369,30 +359,6 @@ def _added_up(form: Sequential, block: blocks.Block) -> tuple[str, ...]:
     return ()
 
 
-def _weight(value: Array, rng: np.random.Generator) -> Array:
-    """A random weight for every element, a number of float16, zero where the result is infinite."""
-    return np.where(np.isfinite(value), normal(value, rng), 0)
-
-
-def normal(like: Array, rng: np.random.Generator) -> Array:
-    """Standard normals like an array, complex ones where it is; every element type holds them."""
-    parts = [narrowed(rng.standard_normal(like.shape), "bfloat16") for _ in range(1 + (like.dtype.kind == "c"))]
-    parts = [np.where(np.abs(part) < _LEAST_NORMAL, 0, part) for part in parts]
-    return np.asarray(parts[0] + 1j * parts[1] if len(parts) > 1 else parts[0])
-
-
-def narrowed(value: Array, dtype: str) -> Array:
-    """The nearest numbers of 16 bits, as float64."""
-    if value.dtype.kind != "f":
-        return value
-    if dtype == "float16":
-        return cast(value, "float16", "float64")
-    bits = value.astype(np.float32).view(np.uint32).astype(np.uint64)
-    rounded = ((bits + 0x7FFF + ((bits >> np.uint64(16)) & np.uint64(1))) & np.uint64(0xFFFF0000)).astype(np.uint32)
-    return rounded.view(np.float32).astype(np.float64)
-
-
 __all__ = [
-    "CONFIDENCE", "MEANINGLESS", "SAMPLES", "UNIT", "Spread", "Truth", "copies", "growth", "narrowed", "normal",
-    "reference",
+    "CONFIDENCE", "MEANINGLESS", "SAMPLES", "UNIT", "Spread", "Truth", "copies", "growth", "reference",
 ]  # fmt: skip

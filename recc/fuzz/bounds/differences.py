@@ -13,7 +13,8 @@ from ..agree import Derivative, refined
 from ..drawing.case import Arrays
 from ..drawing.draw import Array
 from ..ways.program import Request
-from .bound import Truth, copies, normal, reference
+from .bound import Truth, copies, reference
+from .storage import normal
 
 _FIRST, _LEVELS = 2.0**-4, 9
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod, sqrt
+from typing import Literal
 
 import numpy as np
 
 from recc.forms import block as blocks
+from recc.forms.interpret import lay
 from recc.layout import LANE
 from recc.recurrence import Apply, Expr, Matrix, Number, Reduce
 
 from ..drawing.draw import Array
+
+Manner = Literal["results", "terms"]
 
 _PLAIN = frozenset({"neg", "min", "max", "clamp", "where", "abs", "sign", "floor", "re", "im", "conj", "stop",
                     "surrogate", "relu", "real", "int"})  # fmt: skip
@@ -28,8 +32,9 @@ class Noise:
 
     `axis` is where samples lie in a value of the reference; in Blocks they lie along the lane, `rows` of each.
     `largest` is the largest finite magnitude that was seen. `endless` says that an infinity was seen where the
-    derivative of a function is none, as that of a product or of `logsumexp` at +inf. `from_results` has the derivative
-    of a sigmoid taken from its result s as s (1 - s), in which a unit of 1 is lost, not one of 1 - s.
+    derivative of a function is none, as that of a product or of `logsumexp` at +inf. `manners` are those in which
+    Blocks are not run as they stand: `results`, the derivative of a sigmoid is taken from its result s as s (1 - s), in
+    which a unit of 1 is lost, not one of 1 - s; `terms`, the terms of a sum are rounded each.
     """
 
     unit: Array
@@ -38,8 +43,9 @@ class Noise:
     rows: int = 1
     largest: float = 0.0
     endless: bool = False
-    from_results: bool = False
+    manners: frozenset[Manner] = frozenset()
     _sizes: dict[str, int] = field(default_factory=dict)
+    _terms: Array = field(default_factory=lambda: np.zeros(()))
 
     def of_reference(self, expr: Expr, value: Array) -> Array:
         """A value of the reference, `[B, samples, *batch, *axes]`."""
@@ -58,10 +64,21 @@ class Noise:
     def of_block(self, op: blocks.Op, v: blocks.Value, value: Array) -> Array:
         """An operand or a result of an operation of a Block."""
         self._sizes.update(zip(v.axes, value.shape, strict=True))
-        if self.from_results and isinstance(op, blocks.Map) and op.fn == "sigmoid" and v is op.out:
+        if "results" in self.manners and isinstance(op, blocks.Map) and op.fn == "sigmoid" and v is op.out:
             return value + self.of_lanes(v, np.ones_like(value), 1.0) - 1
+        if "terms" in self.manners and isinstance(op, blocks.Map) and op.fn in ("add", "sub"):
+            return self._of_terms(op, v, value)
         amplitude = _of_op(op, v, self._sizes)
         return self.of_lanes(v, value, amplitude) if amplitude else value
+
+    def _of_terms(self, op: blocks.Op, v: blocks.Value, value: Array) -> Array:
+        """A sum, which rounds as much as its terms do: also where it has the same term twice, as x - x."""
+        if v is not op.out:
+            self._terms = self._terms + lay(np.abs(value), v.axes, op.out.axes)
+            return value
+        terms, self._terms = np.broadcast_to(self._terms, value.shape), np.zeros(())
+        change = self.of_lanes(v, np.ones(value.shape, terms.dtype), 1.0) - 1
+        return np.asarray(value + np.where(np.isfinite(terms), terms, 0) * change)
 
     def of_lanes(self, v: blocks.Value, value: Array, amplitude: float) -> Array:
         """A value of a Block, if it is one of each lane."""
@@ -123,4 +140,4 @@ def _of_op(op: blocks.Op, v: blocks.Value, sizes: Mapping[str, int]) -> float:
     return float(max(1, sizes.get(op.rows, 1))) if isinstance(op, blocks.Matrix) else 0.0
 
 
-__all__ = ["Noise"]
+__all__ = ["Manner", "Noise"]

@@ -128,7 +128,13 @@ def _names(laws: Iterable[Law | str]) -> set[str]:
 
 
 def _types(way: Way, case: Case) -> tuple[str, ...]:
-    """The element types of a way in a case: those of 16 bits cost kernels of their own, and come in turn."""
+    """The element types of a way in a case: those of 16 bits cost kernels of their own, and come in turn.
+
+    An op that is given no real number takes torch's default type.
+    """
+    given = (*case.arguments.values(), *case.initial.values())
+    if way.backend in ("c", "torch") and not any(v.dtype.kind in "fc" for v in given):
+        return ("float32",)
     narrow = ("float16", "bfloat16")[case.number // 8 % 2 : case.number // 8 % 2 + 1] if case.number % 8 == 5 else ()
     if way.backend == "triton":
         return ("float32", *(("float16",) if case.number % 2 else ()))

@@ -10,8 +10,10 @@ import numpy as np
 from recc.errors import Refusal
 from recc.recurrence import Recurrence
 
-from ..bounds.bound import MEANINGLESS, normal
+from ..bounds.bound import MEANINGLESS
+from ..bounds.storage import normal
 from ..drawing.case import Arrays
+from ..drawing.draw import Array
 from ..ways.program import Request, Runner
 from .law import Law
 from .respond import Answers, drives
@@ -45,14 +47,21 @@ def _changed(t: Trial, request: Request, law: Answers, scale: float, shift: floa
     return replace(
         request,
         arguments={n: v * scale + shift if n in found.inputs else v for n, v in request.arguments.items()},
-        initial={n: v * scale + shift for n, v in request.initial.items()},
+        initial={n: v * scale + shift if n in found.slots else v for n, v in request.initial.items()},
     )
+
+
+def _answering(t: Trial, law: Answers, values: Arrays) -> list[tuple[str, Array]]:
+    """The results that answer to the drives."""
+    found = drives(t.rec, law)
+    assert found is not None
+    return [(n, v) for n, v in values.items() if found.answers(n)]
 
 
 def _scaled(t: Trial) -> Iterator[Finding]:
     whole, request = t.whole(), t.request(gradients=False)
     found = t.runner.run(_changed(t, request, "linear", _SCALE, 0.0))
-    for name, value in whole.values.items():
+    for name, value in _answering(t, "linear", whole.values):
         error = difference(found.values[name], value * _SCALE)
         t.compared.add(("forward", "float64"))
         what = f"{name}, the drive and the state {_SCALE:g} times as large"
@@ -69,24 +78,25 @@ def _superposed(t: Trial) -> Iterator[Finding]:
         arguments={
             n: normal(v, t.rng).astype(v.dtype) if n in known.inputs else v for n, v in request.arguments.items()
         },
-        initial={n: normal(v, t.rng).astype(v.dtype) for n, v in request.initial.items()},
+        initial={n: normal(v, t.rng).astype(v.dtype) if n in known.slots else v for n, v in request.initial.items()},
     )
     both = replace(
         request,
         arguments={n: v + other.arguments[n] if n in known.inputs else v for n, v in request.arguments.items()},
-        initial={n: v + other.initial[n] for n, v in request.initial.items()},
+        initial={n: v + other.initial[n] if n in known.slots else v for n, v in request.initial.items()},
         weights=None,
     )
     second, total = t.runner.run(other), t.runner.run(both)
-    for name, value in whole.values.items():
+    for name, value in _answering(t, "linear", whole.values):
         sizes = [float(np.linalg.norm(v)) for v in (value, second.values[name], total.values[name])]
         size = float(np.linalg.norm(sizes)) or 1.0
         error = float(np.linalg.norm(total.values[name] - (value + second.values[name]))) / size
         if (bound := t.slack(name, times=4)) > MEANINGLESS:
             t.reasons.add("unstable")
             continue
-        yield t.finding("superposition", f"{name} of a sum of drives and states", "float64", error, bound)
-    own = {n: v for n, v in whole.gradients.items() if n in known.inputs or n.startswith("initial ")}
+        yield t.judge("superposition", f"{name} of a sum of drives and states", name, "float64", error, bound)
+    moving = known.inputs | {f"initial {n}" for n in known.slots}
+    own = {n: v for n, v in whole.gradients.items() if n in moving}
     yield from t.compare(
         "superposition", "for another drive and state", second.gradients, own, gradient=True, exact=False
     )
@@ -95,7 +105,7 @@ def _superposed(t: Trial) -> Iterator[Finding]:
 def _shifted(t: Trial) -> Iterator[Finding]:
     whole, request = t.whole(), t.request(gradients=False)
     found = t.runner.run(_changed(t, request, "shifted", 1.0, _SHIFT))
-    expected = {n: v + _SHIFT for n, v in whole.values.items()}
+    expected = {n: v + _SHIFT for n, v in _answering(t, "shifted", whole.values)}
     for name, value in expected.items():
         scale = 1.0 + 1.0 / max(
             float(np.sqrt(np.mean(np.where(np.isfinite(value), value, 0) ** 2))) if value.size else 1.0, 1e-3
@@ -104,7 +114,8 @@ def _shifted(t: Trial) -> Iterator[Finding]:
             t.reasons.add("unstable")
             continue
         error = difference(found.values[name], value)
-        yield t.finding("shift", f"{name}, the drive and the state higher by {_SHIFT:g}", "float64", error, bound)
+        what = f"{name}, the drive and the state higher by {_SHIFT:g}"
+        yield t.judge("shift", what, name, "float64", error, bound)
 
 
 def rewritable(rec: Recurrence, runner: Runner) -> str | None:

@@ -85,8 +85,10 @@ def _differences(t: Trial) -> Iterator[Finding]:
     truth = t.truth()
     found: Slopes = slopes(truth)
     names = [n for n in found.direction if n in gradients]
+    right = truth.judged[0]
     size = float(np.sqrt(sum(float(np.sum(np.abs(gradients[n]) ** 2)) for n in names)))
-    norm = max(size, 1e-30)
+    # A gradient that is zero throughout has no scale.
+    norm = max(size, 1e-30) if any(np.any(right[n]) for n in names if n in right) else 1.0
     if not norm < _EXPLODED * max(1.0, found.size):
         t.reasons.add("unstable")
         return

@@ -20,10 +20,17 @@ Answers = Literal["linear", "shifted"]
 
 @dataclass(frozen=True)
 class Drives:
-    """Inputs, and all states, such that outputs and states answer to them as the law says."""
+    """Inputs, and slots of the state (of all states, and of what is read at a lag), to which results answer as the
+    law says.
+    """
 
     law: Answers
     inputs: frozenset[str]
+    slots: frozenset[str]
+
+    def answers(self, result: str) -> bool:
+        """Whether a result answers: an output, or the final value of one of the slots."""
+        return not result.startswith("final ") or result.removeprefix("final ") in self.slots
 
 
 @lru_cache(maxsize=64)
@@ -32,14 +39,12 @@ def drives(rec: Recurrence, law: Answers) -> Drives | None:
     names = [s.name for s in rec.of_kind(Kind.INPUT) if s.dtype in ("real", "complex") and _free(rec, s.name)]
     chosen: frozenset[str] = frozenset()
     for name in names:
-        if _holds(rec, law, chosen | {name}):
+        if _slots(rec, law, chosen | {name}) is not None:
             chosen |= {name}
-    if not chosen:
-        # Several together may drive what none drives alone, as in a sum of two.
-        chosen = frozenset(names)
-        if not chosen or not _holds(rec, law, chosen):
-            return None
-    return Drives(law, chosen)
+    # Several together may drive what none drives alone, as in a sum of two.
+    chosen = chosen or frozenset(names)
+    slots = _slots(rec, law, chosen) if chosen else None
+    return None if slots is None else Drives(law, chosen, slots)
 
 
 def _free(rec: Recurrence, name: str) -> bool:
@@ -48,25 +53,31 @@ def _free(rec: Recurrence, name: str) -> bool:
     return not domain.bounded and not domain.unit
 
 
-def _holds(rec: Recurrence, law: Answers, inputs: frozenset[str]) -> bool:
+def _slots(rec: Recurrence, law: Answers, inputs: frozenset[str]) -> frozenset[str] | None:
+    """The slots that move with some inputs and all states; `None` where results do not answer as the law says."""
     answers: dict[str, Answer] = dict.fromkeys(inputs, "moves")
     answers.update({s.name: "moves" for s in rec.states})
     for state in rec.states:
         # A state starts at zero, which moves; for `shifted`, at minus infinity.
         first = _answer(state.initial, law, answers) if state.initial is not None else _zero(law, 0.0)
         if first not in ("moves", "nothing"):
-            return False
+            return None
     order = [target for stage in rec.stages for target in stage.equations]
     for _ in range(2):  # intermediates may be read at a lag before they are known
         for target in order:
             symbol = rec.table[target]
             found = _answer(rec.equation[target].expr, law, answers)
             if symbol.kind in (Kind.STATE, Kind.OUTPUT) and found not in ("moves", "nothing"):
-                return False
+                return None
             if symbol.kind is not Kind.STATE:
                 answers[target] = found
     # What is read beyond the ends of time is zero, which does not go up.
-    return law == "linear" or not _reads_beyond(rec, answers)
+    if law == "shifted" and _reads_beyond(rec, answers):
+        return None
+    held = {slot.name: answers.get(slot.symbol, "fixed") for slot in rec.slots}
+    if not set(held.values()) <= {"moves", "fixed"}:
+        return None
+    return frozenset(name for name, answer in held.items() if answer == "moves")
 
 
 def _reads_beyond(rec: Recurrence, answers: Mapping[str, Answer]) -> bool:
