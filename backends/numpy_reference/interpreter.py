@@ -228,7 +228,8 @@ class _Machine:
         shaped = []
         for arg, last in zip(expr.args, ((expr.rows, expr.cols), (expr.rows,)), strict=False):
             value = self.value(arg, at).astype(work, copy=False)
-            shaped.append(self.rounded(expr, _arrange(value, arg.axes, batch + last, self.lead)))
+            shaped.append(_arrange(value, arg.axes, batch + last, self.lead))
+        shaped[0] = self.rounded(expr, shaped[0])
         if expr.fn == "solve":
             return _arrange(solve(shaped[0], shaped[1][..., None])[..., 0], (*batch, expr.rows), expr.axes, self.lead)
         if expr.fn == "inv":

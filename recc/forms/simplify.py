@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from recc.forms.block import Value, map_dtype
+from recc.forms.interpret import SCALAR
 
 if TYPE_CHECKING:
     from recc.forms.builder import Builder
@@ -51,4 +55,14 @@ def simplify(b: Builder, fn: str, args: tuple[Value, ...]) -> Value | None:
         x, y = (k for k in known if k is not None)
         folded = {"add": x + y, "sub": x - y, "mul": x * y}[fn]
         return b.constant(folded, {a for w in args for a in w.axes}, dtype)
-    return None
+    return _folded(b, fn, args)
+
+
+def _folded(b: Builder, fn: str, args: tuple[Value, ...]) -> Value | None:
+    """A function of numbers, worked out once and in float64, if it is a number."""
+    numbers = [b.known(v) for v in args if v.dtype == "real"]
+    if None in numbers or len(numbers) < len(args) or map_dtype(fn, args) != "real" or fn in ("stop", "surrogate"):
+        return None
+    with np.errstate(all="ignore"):
+        found = float(SCALAR[fn](*(np.float64(k) for k in numbers if k is not None)))
+    return b.constant(found, {a for w in args for a in w.axes}) if isfinite(found) else None

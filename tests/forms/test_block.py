@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -135,6 +137,17 @@ def test_arithmetic_with_zero_and_one_disappears_only_if_axes_and_dtype_stay() -
     assert b.known(b.map("mul", x, zero)) == 0.0
     assert b.map("mul", x, zero).axes == ("t",)
     assert b.known(b.map("add", b.constant(2.0), b.constant(3.0, ("n",)))) == 5.0
+
+
+def test_functions_of_numbers_are_worked_out_once_in_float64() -> None:
+    """1 - cos(0.01) has four digits in float32; what is no number is left to the element type."""
+    b = Builder("b", dict(AXES))
+    found = b.map("sub", b.constant(1.0), b.map("cos", b.constant(0.01)))
+    assert b.known(found) == 1 - math.cos(0.01)
+    assert b.known(b.map("exp", b.constant(1.0, ("n",)))) == math.e
+    assert b.known(b.map("log", b.constant(0.0))) is None
+    assert b.known(b.map("stop", b.constant(2.0))) is None
+    assert b.known(b.map("lt", b.constant(1.0), b.constant(2.0))) is None
 
 
 def test_factors_without_the_summed_axes_leave_the_sum() -> None:

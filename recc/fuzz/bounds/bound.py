@@ -209,6 +209,11 @@ class Truth:
         """Whether numbers on the way are too large for an element type."""
         return dtype != "float64" and self._moved[1].largest > _LARGEST
 
+    def singular(self, dtype: str) -> bool:
+        """Whether a matrix on the way is singular for an element type: another elimination may meet a zero."""
+        unit = UNIT["float64" if dtype == "float64" else "float32"]
+        return not self._moved[1].condition * unit <= MEANINGLESS
+
     @property
     def endless(self) -> bool:
         """Whether an infinity on the way leaves gradients without a meaning; see `Noise`."""
@@ -223,7 +228,7 @@ class Truth:
         kept = "float32" if state and way.backend in ("c", "torch") else dtype
         found = tolerance(kept, steps, gradient=gradient) + CONFIDENCE * growth(way, steps) * spread.rounding(dtype)
         found += stored(self.judged[0][name] if gradient else self.values[name], "float32" if state else dtype)
-        return float("inf") if np.isnan(found) else found
+        return float("inf") if np.isnan(found) or self.singular(dtype) else found
 
     def loosely(self, name: str, dtype: str, way: Way, gradient: bool = False) -> float:
         """The bound for how a way runs: torch makes derivatives of results, a parallel form adds the terms of the drive
@@ -276,7 +281,7 @@ class _Wide(Truth):
 
     def _noise(self, number: int, rows: int = 1, units: Array | None = None) -> Noise:
         unit = np.array([0.0, *[self.unit] * (SAMPLES + COARSE)], np.longdouble)
-        return super()._noise(number, rows, unit)
+        return replace(super()._noise(number, rows, unit), uneven=True)
 
     def _shaken(self, noise: Noise, states: bool) -> Arrays:
         table = super()._shaken(noise, states)

@@ -31,10 +31,15 @@ class Noise:
     """Stands for rounding: `unit[k]` times a random sign, relative to each value of sample k; sample 0 stays as it is.
 
     `axis` is where samples lie in a value of the reference; in Blocks they lie along the lane, `rows` of each.
-    `largest` is the largest finite magnitude that was seen. `endless` says that an infinity was seen where the
-    derivative of a function is none, as that of a product or of `logsumexp` at +inf. `manners` are those in which
-    Blocks are not run as they stand: `results`, the derivative of a sigmoid is taken from its result s as s (1 - s), in
-    which a unit of 1 is lost, not one of 1 - s; `terms`, the terms of a sum are rounded each.
+
+    Seen on the way: `largest` is the largest finite magnitude, `condition` the largest of a matrix to solve; `endless`
+    says that an infinity came where the derivative of a function is none, as that of a product or of `logsumexp` at
+    +inf.
+
+    `manners` are those in which Blocks are not run as they stand: `results`, the derivative of a sigmoid is taken from
+    its result s as s (1 - s), in which a unit of 1 is lost, not one of 1 - s; `terms`, the terms of a sum are rounded
+    each. `uneven` changes are any numbers up to two units: of many that are nearly the same, each is then the largest
+    in some sample.
     """
 
     unit: Array
@@ -42,8 +47,10 @@ class Noise:
     least: Array
     rows: int = 1
     largest: float = 0.0
+    condition: float = 1.0
     endless: bool = False
     manners: frozenset[Manner] = frozenset()
+    uneven: bool = False
     _sizes: dict[str, int] = field(default_factory=dict)
     _terms: Array = field(default_factory=lambda: np.zeros(()))
 
@@ -53,6 +60,8 @@ class Noise:
         if value.dtype.kind not in "fc":
             return value
         self.endless = self.endless or _endless(expr, value)
+        if isinstance(expr, Matrix) and expr.fn != "expm":
+            self.condition = max(self.condition, _condition(value))
         if not amplitude:
             return value
         if len(self.unit) == 1:
@@ -95,13 +104,18 @@ class Noise:
         self.rows = rows
         return found
 
+    def _signs(self, value: Array) -> Array:
+        if self.uneven:
+            return self.rng.uniform(-2, 2, value.shape)
+        return self.rng.integers(0, 2, value.shape, np.int8) * 2 - 1
+
     def _moved(self, value: Array, amplitude: float, along: tuple[int, ...]) -> Array:
         size = np.abs(value)
         self.largest = max(self.largest, float(np.max(size, initial=0.0, where=np.isfinite(size))))
         unit, least = (np.repeat(u, self.rows).reshape(along) for u in (self.unit, self.least))
-        sign = self.rng.integers(0, 2, value.shape, np.int8) * 2 - 1
+        sign = self._signs(value)
         if value.dtype.kind == "c":
-            sign = (sign + 1j * (self.rng.integers(0, 2, value.shape, np.int8) * 2 - 1)) / sqrt(2)
+            sign = (sign + 1j * self._signs(value)) / sqrt(2)
         change = sign * unit * amplitude
         with np.errstate(all="ignore"):
             moved = np.where(np.isfinite(size), value * (1 + change), value)
@@ -116,6 +130,13 @@ def _endless(expr: Expr, value: Array) -> bool:
     if isinstance(expr, Reduce) and expr.fn == "logsumexp":
         return bool(np.isposinf(value.real).any())
     return isinstance(expr, Reduce | Matrix) and expr.fn not in _CHOOSING and bool(np.isinf(value).any())
+
+
+def _condition(value: Array) -> float:
+    """The largest condition of matrices `[..., n, n]`."""
+    flat = value.reshape(-1, *value.shape[-2:])
+    good = flat[np.isfinite(flat).all((-2, -1))].astype(np.complex128 if value.dtype.kind == "c" else np.float64)
+    return float(np.max(np.nan_to_num(np.linalg.cond(good), nan=np.inf), initial=1.0)) if good.size else 1.0
 
 
 def _of_expr(expr: Expr, value: Array) -> float:

@@ -66,7 +66,7 @@ def _gradients(t: Trial) -> Iterator[Finding]:
 def _numbers(t: Trial) -> Iterator[Finding]:
     for name, value in t.whole().gradients.items():
         error = float("nan") if np.isnan(value).any() else 0.0
-        if error and t.truth().endless:
+        if error and (t.truth().endless or t.truth().singular("float64")):
             t.reasons.add("undefined")
             continue
         yield t.finding("numbers", f"the gradient of {name} is a number", "float64", error, 0.0, gradient=True)

@@ -136,7 +136,10 @@ class Trial:
         self, law: str, what: str, found: Mapping[str, Any], expected: Mapping[str, Any], dtype: str = "float64",
         gradient: bool = False, exact: bool | None = None, times: float = 2.0,
     ) -> Iterator[Finding]:  # fmt: skip
-        """Every tensor of `expected` against the one found. `exact`: to the bit; `None`: where that is promised."""
+        """Every tensor of `expected` against the one found. `exact`: to the bit; `None`: where that is promised.
+
+        A part of a tensor counts as a share of the whole: it may be nothing but rounding.
+        """
         if missing := set(expected) - set(found):
             yield self.finding(
                 law, f"{what}: {', '.join(sorted(missing))} is missing", dtype, float("inf"), 0.0, gradient
@@ -147,10 +150,21 @@ class Trial:
             shown = f"the gradient of {name}" if gradient else name
             error = difference(found[name], value, exact)
             bound = 0.0 if exact else self.slack(name, dtype, gradient, times)
+            if bound < error:
+                error *= self._share(name, value, dtype, gradient)
             if bound > MEANINGLESS:
                 self.reasons.add("unstable")
                 continue
             yield self.judge(law, f"{shown}, {what}", name, dtype, error, bound, gradient)
+
+    def _share(self, name: str, part: Array, dtype: str, gradient: bool) -> float:
+        """What part of a tensor is as a share of the whole, one at most; of a whole that is zero, what it is."""
+        truth = self.truth(dtype)
+        whole = (truth.judged[0] if gradient else truth.values).get(name)
+        if whole is None:
+            return 1.0
+        own, all_of_it = _size(part) or 1.0, _size(whole) or 1.0
+        return min(1.0, own / all_of_it)
 
     def judge(
         self, law: str, what: str, name: str, dtype: str, error: float, bound: float, gradient: bool = False
@@ -193,6 +207,12 @@ class Trial:
     def is_input(self, name: str) -> bool:
         """Whether a gradient of this name is that of an argument that varies with time."""
         return name in self.rec.table and self.rec.table[name].kind is Kind.INPUT
+
+
+def _size(value: Array) -> float:
+    """The root mean square of what is finite."""
+    finite = value[np.isfinite(value)]
+    return float(np.sqrt(np.mean(np.abs(finite) ** 2))) if finite.size else 0.0
 
 
 def difference(found: Any, expected: Any, exact: bool = False) -> float:
