@@ -147,6 +147,12 @@ def saturated(way: Faulty, request: Request, found: Results) -> Results:
     return replace(found, values={n: np.clip(v, -2, 2) for n, v in found.values.items()})
 
 
+def aliased(way: Faulty, request: Request, found: Results) -> Results:
+    """A result is a view of an argument."""
+    del way, request
+    return replace(found, shared=tuple(found.values)[:1])
+
+
 def offset(way: Faulty, request: Request, found: Results) -> Results:
     """A constant is added that is not in the program."""
     del way, request
@@ -226,6 +232,8 @@ PLANTS = (
     Plant("bare", of_gradient("v", scaled(0.999), bare), TORCH),
     Plant("step", unchanged, C, GATED, of_value("o", last_bit)),
     Plant("step", unchanged, TORCH, GATED, of_value("final S", scaled(1.001))),
+    Plant("own", aliased),
+    Plant("own", aliased, TORCH),
     Plant("layout", of_value("o", last_bit, strided)),
     Plant("layout", of_gradient("k", shifted, strided), TORCH),
     Plant("causal", acausal),

@@ -72,6 +72,12 @@ def _numbers(t: Trial) -> Iterator[Finding]:
         yield t.finding("numbers", f"the gradient of {name} is a number", "float64", error, 0.0, gradient=True)
 
 
+def _own(t: Trial) -> Iterator[Finding]:
+    for name in t.whole().values:
+        error = float(name in t.whole().shared)
+        yield t.finding("own", f"{name} lies in memory of its own", "float64", error, 0.0)
+
+
 def differenced(rec: Recurrence, runner: Runner) -> str | None:
     """Programs whose gradient is not the derivative of their values are left out."""
     refusal = no_differences(rec)
@@ -230,6 +236,7 @@ PLAIN: tuple[Law, ...] = (
     Law("values", "outputs and final states are those of the reference", always, _values),
     Law("gradients", "gradients are those of the sequential form's VJP", differentiable, _gradients),
     Law("numbers", "a gradient of values that are numbers is one", differentiable, _numbers),
+    Law("own", "results lie in no memory of arguments, states or each other", compiled, _own),
     Law("differences", "gradients are the reference's derivatives", differenced, _differences),
     Law("pieces", "two runs joined by the state are one", in_pieces, _pieces),
     Law("again", "a call gives the same again", compiled, _again),

@@ -78,10 +78,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Results:
-    """Outputs and final states (`final h`) by name; gradients by the name of the argument, or `initial h`."""
+    """Outputs and final states (`final h`) by name; gradients by the name of the argument, or `initial h`.
+
+    `shared` are values that lie in the memory of an argument, of a state, or of another value.
+    """
 
     values: Arrays
     gradients: Arrays = field(default_factory=dict)
+    shared: tuple[str, ...] = ()
 
 
 class Runner(Protocol):

@@ -75,7 +75,7 @@ class OpRunner:
             values = self._joined(given, states, request)
         leaves = {**given, **{f"initial {n}": v for n, v in states.items()}}
         gradients = {} if request.weights is None else self._gradients(values, request.weights, leaves)
-        return Results({n: _array(v) for n, v in values.items()}, gradients)
+        return Results({n: _array(v) for n, v in values.items()}, gradients, _shared(values, leaves))
 
     def step_by_step(self, request: Request) -> Results | None:
         """Runs a request by `op.step`."""
@@ -162,6 +162,29 @@ class OpRunner:
             [values[n] for n in flowing], list(wanted.values()), seeds, allow_unused=True, materialize_grads=True
         )
         return {n: _array(g) for n, g in zip(wanted, found, strict=True)}
+
+
+def _shared(values: Mapping[str, Any], leaves: Mapping[str, Any]) -> tuple[str, ...]:
+    """The values in whose memory something else lies: an argument, a state, or another value."""
+    places = [_place(v) for v in leaves.values()]
+    found = []
+    for name, value in values.items():
+        place = _place(value)
+        if place is not None:
+            found += [name] * (place in places)
+            places.append(place)
+    return tuple(found)
+
+
+def _place(value: Any) -> int | None:
+    """Where the memory of an array begins, all of it that it is a view of; `None` if it has none."""
+    if hasattr(value, "untyped_storage"):
+        return value.untyped_storage().data_ptr() if value.numel() else None
+    if not isinstance(value, np.ndarray) or not value.size:
+        return None
+    while isinstance(value.base, np.ndarray):
+        value = value.base
+    return int(value.ctypes.data)
 
 
 def _concatenate(pieces: list[Any]) -> Any:
