@@ -56,6 +56,8 @@ def rel_rms(out: Any, ref: Any, *, semiring: bool = False) -> float:
     a, b = (np.asarray(v) for v in (out, ref))
     if a.shape != b.shape:
         raise UsageError("out", f"the reference's shape {list(b.shape)}", f"shape {list(a.shape)}")
+    if semiring and np.array_equal(a, b):
+        return 0.0
     wide = np.clongdouble if "c" in (a.dtype.kind, b.dtype.kind) else np.longdouble
     a, b = a.astype(wide).ravel(), b.astype(wide).ravel()
     finite = np.isfinite(a) & np.isfinite(b)

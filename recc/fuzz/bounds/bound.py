@@ -86,6 +86,7 @@ class Truth:
     manners: frozenset[Manner] = frozenset()
     _wides: dict[str, dict[str, bool]] = field(default_factory=dict)
     _others: dict[frozenset[Manner], Truth] = field(default_factory=dict)
+    _bounds: dict[tuple[str, str, str, str, bool], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng((*self.seed, 1))
@@ -221,6 +222,12 @@ class Truth:
 
     def bound(self, name: str, dtype: str, way: Way, gradient: bool = False) -> float:
         """How far a right result of a way may be from the reference; see docs/maths/error-bounds.md."""
+        key = (name, dtype, way.backend, way.form, gradient)
+        if key not in self._bounds:
+            self._bounds[key] = self._bound(name, dtype, way, gradient)
+        return self._bounds[key]
+
+    def _bound(self, name: str, dtype: str, way: Way, gradient: bool) -> float:
         spread = self.judged[1][name] if gradient else self.spreads[name]
         steps = max(1, *self.request.steps)
         # States are float32 where storage is narrower, and so are the sums that lead to them.
