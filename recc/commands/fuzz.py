@@ -87,7 +87,11 @@ def line(title: str, trial: fuzzing.Trial) -> str:
 
 def _limit(options: argparse.Namespace) -> float:
     """Triton's interpreter takes a while for what is no mistake."""
-    return LIMIT * (20 if "triton" in options.backend and os.environ.get("TRITON_INTERPRET") == "1" else 1)
+    if "triton" not in options.backend or cannot_run("triton") is not None:
+        return LIMIT
+    from recc.runtime.gpu import interpreted
+
+    return LIMIT * (20 if interpreted() else 1)
 
 
 def _subject(options: argparse.Namespace) -> Any:

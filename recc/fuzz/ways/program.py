@@ -7,7 +7,6 @@ Whatever it is, it takes and gives plain NumPy arrays by name.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -206,10 +205,12 @@ def cannot_run(backend: str) -> str | None:
         return None
     if find_spec("triton") is None:
         return "Triton is not installed"
-    if os.environ.get("TRITON_INTERPRET", "0") == "1":
-        return None
     import torch
 
+    from recc.runtime.gpu import interpreted
+
+    if interpreted():
+        return None
     return None if torch.cuda.is_available() else "torch sees no GPU, and TRITON_INTERPRET=1 is not set"
 
 
