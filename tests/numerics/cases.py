@@ -13,6 +13,7 @@ from torch import Tensor
 
 import recc
 from tests.numerics.reference import run
+from tests.texts import attention_text
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
@@ -43,17 +44,6 @@ class Program:
 @cache
 def _compiled(text: str, form: str, chunk: int | None, backend: str) -> Any:
     return recc.compile(text, backend=backend, form=form, chunk_size=chunk)
-
-
-def _attention(name: str, declared: str, update: str, readout: str = "S[t]") -> str:
-    return f"""
-recurrence {name}(i, j)
-    input  q[i], k[i], v[j]
-    {declared}
-    state  S[i, j]
-    S[t] = {update}
-    output o[t] = sum[i](q[t] * {readout})
-"""
 
 
 def outer(k: Tensor, v: Tensor) -> Tensor:
@@ -125,63 +115,63 @@ def _phase(a: Tensors) -> tuple[Tensor, Tensor]:
 _KEEP = "exp(g[t])"
 PROGRAMS: Mapping[str, Program] = {
     "scalar decay": Program(
-        _attention("scalar", "input g <= 0", "exp(g[t]) * S[t-1] + k[t] * v[t]"),
+        attention_text("scalar", "input g <= 0", "exp(g[t]) * S[t-1] + k[t] * v[t]"),
         "S", (K, V), attention(lambda a: a["g"].exp()[..., None, None]),
     ),
     "scalar decay, state before": Program(
-        _attention("before", "input g <= 0", "exp(g[t]) * S[t-1] + k[t] * v[t]", "S[t-1]"),
+        attention_text("before", "input g <= 0", "exp(g[t]) * S[t-1] + k[t] * v[t]", "S[t-1]"),
         "S", (K, V), attention(lambda a: a["g"].exp()[..., None, None], before=True),
     ),
     "key decay": Program(
-        _attention("key", "input g[i] <= 0", "exp(g[t]) * S[t-1] + k[t] * v[t]"),
+        attention_text("key", "input g[i] <= 0", "exp(g[t]) * S[t-1] + k[t] * v[t]"),
         "S", (K, V), attention(lambda a: a["g"].exp().unsqueeze(-1)),
     ),
     "value decay": Program(
-        _attention("value", "input g[j] <= 0", "exp(g[t]) * S[t-1] + k[t] * v[t]"),
+        attention_text("value", "input g[j] <= 0", "exp(g[t]) * S[t-1] + k[t] * v[t]"),
         "S", (K, V), attention(lambda a: a["g"].exp().unsqueeze(-2)),
     ),
     "full decay": Program(
-        _attention("full", "input g[i, j] <= 0", "exp(g[t]) * S[t-1] + k[t] * v[t]"),
+        attention_text("full", "input g[i, j] <= 0", "exp(g[t]) * S[t-1] + k[t] * v[t]"),
         "S", (K, V), attention(lambda a: a["g"].exp()),
     ),
     "delta": Program(
-        _attention("delta", "input g <= 0, beta in [0, 2]",
+        attention_text("delta", "input g <= 0, beta in [0, 2]",
                    f"{_KEEP} * (S[t-1] - beta[t] * k[t] * sum[i](k[t] * S[t-1])) + beta[t] * k[t] * v[t]"),
         "S", (K, V), delta(lambda a: a["g"].exp().unsqueeze(-1)),
     ),
     "delta, key decay": Program(
-        _attention("kda", "input g[i] <= 0, beta in [0, 2]",
+        attention_text("kda", "input g[i] <= 0, beta in [0, 2]",
                    f"{_KEEP} * S[t-1] - beta[t] * k[t] * sum[i](k[t] * {_KEEP} * S[t-1]) + beta[t] * k[t] * v[t]"),
         "S", (K, V), delta(lambda a: a["g"].exp()),
     ),
     "low rank, key decay": Program(
-        _attention("lowrank", "input g[i] <= 0, a[i], b[i]",
+        attention_text("lowrank", "input g[i] <= 0, a[i], b[i]",
                    f"{_KEEP} * S[t-1] + a[t] * sum[i](b[t] * S[t-1]) + k[t] * v[t]"),
         "S", (K, V), low_rank,
     ),
     "scalar reset": Program(
-        _attention("resets", "input g <= 0, done bool", "where(done[t], 0, exp(g[t])) * S[t-1] + k[t] * v[t]"),
+        attention_text("resets", "input g <= 0, done bool", "where(done[t], 0, exp(g[t])) * S[t-1] + k[t] * v[t]"),
         "S", (K, V), attention(lambda a: torch.where(a["done"] != 0, 0.0, a["g"].exp())[..., None, None]),
     ),
     "key reset": Program(
-        _attention("resets", "input g[i] <= 0, done bool", "where(done[t], 0, exp(g[t])) * S[t-1] + k[t] * v[t]"),
+        attention_text("resets", "input g[i] <= 0, done bool", "where(done[t], 0, exp(g[t])) * S[t-1] + k[t] * v[t]"),
         "S", (K, V),
         attention(lambda a: torch.where((a["done"] != 0).unsqueeze(-1), 0.0, a["g"].exp()).unsqueeze(-1)),
     ),
     "scalar factor": Program(
-        _attention("given", "input f", "f[t] * S[t-1] + k[t] * v[t]"),
+        attention_text("given", "input f", "f[t] * S[t-1] + k[t] * v[t]"),
         "S", (K, V), attention(lambda a: a["f"][..., None, None]),
     ),
     "key factor": Program(
-        _attention("given", "input f[i]", "f[t] * S[t-1] + k[t] * v[t]"),
+        attention_text("given", "input f[i]", "f[t] * S[t-1] + k[t] * v[t]"),
         "S", (K, V), attention(lambda a: a["f"].unsqueeze(-1)),
     ),
     "value factor": Program(
-        _attention("given", "input f[j]", "f[t] * S[t-1] + k[t] * v[t]"),
+        attention_text("given", "input f[j]", "f[t] * S[t-1] + k[t] * v[t]"),
         "S", (K, V), attention(lambda a: a["f"].unsqueeze(-2)),
     ),
     "delta, key factor": Program(
-        _attention("given", "input f[i], beta in [0, 2]",
+        attention_text("given", "input f[i], beta in [0, 2]",
                    "f[t] * S[t-1] - beta[t] * k[t] * sum[i](k[t] * f[t] * S[t-1]) + beta[t] * k[t] * v[t]"),
         "S", (K, V), delta(lambda a: a["f"]),
     ),

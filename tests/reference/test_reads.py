@@ -7,6 +7,7 @@ import pytest
 import scipy.ndimage
 
 from tests.reference.programs import close, outputs, result
+from tests.texts import CORNERS
 
 RIGHT_TO_LEFT = """
 recurrence suffix
@@ -45,16 +46,6 @@ recurrence roesser(n, m = n) over r, c
     h[r, c] = sum[m](A1 * h[r, c-1, m] + A2 * v[r-1, c, m]) + B1 * x[r, c]
     v[r, c] = sum[m](A3 * h[r, c-1, m] + A4 * v[r-1, c, m]) + B2 * x[r, c]
     output y[r, c] = sum[n](C1 * h[r, c] + C2 * v[r, c])
-"""
-
-CORNERS = """
-recurrence corners over r, c
-    input x
-    param a
-    state h = 5
-    h[r, c] = a * h[r-1, c] + a * h[r, c+1] + x[r, c]
-    output y[r, c] = h[r, c] + x[r+1, c-1]
-    output z[r, c] = h[r-1, c-1] + 10 * h[r-1, c+1]
 """
 
 STENCIL = """

@@ -27,6 +27,7 @@ from tests.agree.cases import Arrays, Program, program, programs
 from tests.agree.harness import by_oracle, differentiable, gradients, named, plain
 from tests.agree.updates import UPDATES
 from tests.structure.test_systems import TEXTS
+from tests.texts import attention_text
 
 FORMS = ("sequential", "scan", "chunked")
 #: The steps of a chunk in small runs.
@@ -37,17 +38,6 @@ BOUND = {torch.float64: 1e-10, torch.float32: 2e-6, torch.float16: 2e-3}
 _PLANE = re.compile(r"^recurrence .* over .*,", re.MULTILINE)
 #: Sizes of axes, by their order. Tiles reach beyond some and fit others.
 _SIZES = (3, 2, 5, 4, 6, 7)
-
-
-def _attention(name: str, declared: str, update: str, read: str = "S[t]") -> str:
-    return f"""
-recurrence {name}(i, j)
-    input q[i], k[i], v[j]
-    {declared}
-    state S[i, j]
-    S[t] = {update}
-    output o[t] = sum[i](q[t] * {read})
-"""
 
 
 def _vector(name: str, declared: str, update: str, read: str = "h[t]", state: str = "h[d]") -> str:
@@ -92,13 +82,13 @@ def _templates() -> Iterator[str]:
         "signed": ("input f[i] in [-1, 1]", "f[t] * S[t-1]"),
     }  # fmt: skip
     for word, (declared, kept) in decays.items():
-        yield _attention(f"before_{word}", declared, f"{kept} + k[t] * v[t]", "S[t-1]")
+        yield attention_text(f"before_{word}", declared, f"{kept} + k[t] * v[t]", "S[t-1]")
     for word in ("none", "scalar", "keys", "signed"):
         declared, kept = decays[word]
         update = f"{kept} - 0.3 * k[t] * sum[i](k[t] * S[t-1]) + k[t] * v[t]".replace("t-1", "t+1")
-        yield _attention(f"back_delta_{word}", declared, update)
+        yield attention_text(f"back_delta_{word}", declared, update)
     three = " - ".join(["exp(g[t]) * S[t-1]", *(f"0.2 * {n}[t] * sum[i]({n}[t] * S[t-1])" for n in "kab")])
-    yield _attention("rank_three", "input a[i], b[i], g <= 0", f"{three} + k[t] * v[t]")
+    yield attention_text("rank_three", "input a[i], b[i], g <= 0", f"{three} + k[t] * v[t]")
     yield (
         "recurrence no_axes\n    input x, g <= 0\n    state h\n"
         "    h[t] = exp(g[t]) * h[t-1] + x[t]\n    output y[t] = h[t]\n"

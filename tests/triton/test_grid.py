@@ -26,18 +26,9 @@ from recc.runtime.op import Op
 from tests.agree.cases import Arrays, Program, program
 from tests.agree.harness import agree, cotangents, gradients, named, plain, tensors
 from tests.structure.test_systems import TEXTS
+from tests.texts import CORNERS
 from tests.triton.cases import poisoned
 
-#: A state that starts with a number, and two passes of which one goes from right to left along an axis.
-CORNERS = """
-recurrence corners over r, c
-    input x
-    param a
-    state h = 5
-    h[r, c] = a * h[r-1, c] + a * h[r, c+1] + x[r, c]
-    output y[r, c] = h[r, c] + x[r+1, c-1]
-    output z[r, c] = h[r-1, c-1] + 10 * h[r-1, c+1]
-"""
 #: States that start with parameters, one of them complex; inputs of other steps; positions; whole numbers and truths.
 STARTS = """
 recurrence starts(d) over r, c
