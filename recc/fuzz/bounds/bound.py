@@ -270,7 +270,7 @@ class Truth:
         found = {}
         for mark, mine, wide in (("", self.spreads, other.spreads), ("d ", self.judged[1], choices.judged[1])):
             for name, spread in wide.items():
-                found[mark + name] = not spread.fine * UNIT["float64"] <= 32 * mine[name].rounding(narrow) + 1e-300
+                found[mark + name] = not spread.fine * UNIT["float64"] <= 48 * mine[name].rounding(narrow) + 1e-300
         self._wides[narrow] = found
         return found
 
