@@ -84,7 +84,7 @@ class Truth:
     seed: tuple[int, ...]
     weights: dict[str, Array] = field(init=False)
     manners: frozenset[Manner] = frozenset()
-    _wides: dict[str, dict[str, bool]] = field(default_factory=dict)
+    _wides: dict[str, dict[str, float]] = field(default_factory=dict)
     _others: dict[frozenset[Manner], Truth] = field(default_factory=dict)
     _bounds: dict[tuple[str, str, str, str, bool], float] = field(default_factory=dict)
 
@@ -254,11 +254,11 @@ class Truth:
             self._others[key].weights = self.weights
         return self._others[key].bound(name, dtype, way, gradient)
 
-    def jumps(self, name: str, dtype: str, gradient: bool = False) -> bool:
-        """Whether rounding eight times as coarse moves a tensor by far more than eight times as much."""
-        return self._wide(dtype).get(("d " if gradient else "") + name, False)
+    def jump(self, name: str, dtype: str, gradient: bool = False) -> float:
+        """How far rounding eight times as coarse moves a tensor, if that is far more than eight times as much; or 0."""
+        return self._wide(dtype).get(("d " if gradient else "") + name, 0.0)
 
-    def _wide(self, dtype: str) -> dict[str, bool]:
+    def _wide(self, dtype: str) -> dict[str, float]:
         narrow = "float64" if dtype == "float64" else "float32"
         if narrow in self._wides:
             return self._wides[narrow]
@@ -270,17 +270,18 @@ class Truth:
         found = {}
         for mark, mine, wide in (("", self.spreads, other.spreads), ("d ", self.judged[1], choices.judged[1])):
             for name, spread in wide.items():
-                found[mark + name] = not spread.fine * UNIT["float64"] <= 48 * mine[name].rounding(narrow) + 1e-300
-        self._wides[narrow] = found
-        return found
+                moved = spread.fine * UNIT["float64"]
+                found[mark + name] = 0.0 if moved <= 48 * mine[name].rounding(narrow) + 1e-300 else moved
+        self._wides[narrow] = {name: float("inf") if np.isnan(moved) else moved for name, moved in found.items()}
+        return self._wides[narrow]
 
 
 @dataclass
 class _Wide(Truth):
     """The same with all samples at one coarse unit, of which the worst counts.
 
-    `apart` is added to or taken from every argument: what is lost of it in a form that adds the argument to something
-    large first, which in a maximum makes a tie of two that are not.
+    `apart` is added to or taken from every argument that is not zero: what is lost of it in a form that adds the
+    argument to something large first, which in a maximum makes a tie of two that are not.
     """
 
     unit: float = 0.0
@@ -297,7 +298,10 @@ class _Wide(Truth):
         moved = {}
         for name, value in table.items():
             step = noise.of_argument(np.ones_like(value), self._place(name, states)) - 1
-            moved[name] = value if value.dtype.kind not in "fc" else value + self.apart / self.unit * step
+            there = (
+                value.dtype.kind in "fc" and value != 0
+            )  # a zero is none of what is lost, and ties of zeros are ties
+            moved[name] = np.where(there, value + self.apart / self.unit * step, value)
         return moved
 
     def _spread(self, moved: Array, axis: int) -> Spread:

@@ -186,7 +186,7 @@ class Trial:
     def _excused(self, name: str, dtype: str, error: float, gradient: bool) -> bool:
         """Whether a jump lies near the arguments, or how the way runs explains an error."""
         truth = self.truth(dtype)
-        if truth.jumps(name, dtype, gradient) or error <= 2 * truth.loosely(name, dtype, self.way, gradient):
+        if error <= max(4 * truth.jump(name, dtype, gradient), 2 * truth.loosely(name, dtype, self.way, gradient)):
             return True
         if self.way.form != "convolution" or not error < 10:
             return False
