@@ -89,8 +89,7 @@ RUNNING = (
     _code("step of a plane", "a plane reads its neighbours on the other side", "grid:_place", "x - lag", "x + lag",
           "roesser", "torch sequential"),
     _code("memory of an argument", "a final state may be a piece of an argument's memory", "arrange:execute",
-          ".clone(memory_format=torch.contiguous_format)", "", "retention hgrn", "torch sequential", "torch scan",
-          escapes="no law writes into a result"),
+          ".clone(memory_format=torch.contiguous_format)", "", "retention hgrn", "torch sequential", "torch scan"),
     _code("grouped heads", "parameters with heads of their own are taken for those of the first head",
           "arrange:_argument", "value.reshape(*value.shape[:before], *(1,) * missing, *value.shape[before:])",
           "(lambda v: v if before or not len(layout.batch) else v[:, :1] if v.shape[1] > 1 and v.ndim > 1 + "
