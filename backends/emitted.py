@@ -63,7 +63,7 @@ def _load(name: str, path: Path, edited: Path | None) -> ModuleType:
     sys.modules[module.__name__] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as problem:
+    except Exception as problem:  # a module that was edited may raise anything
         del sys.modules[module.__name__]
         if edited is None:
             raise

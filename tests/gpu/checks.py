@@ -186,7 +186,7 @@ def _one(setup: Setup, name: str) -> Outcome:
         return Outcome(name, setup.setting, "refused", note=str(refused))
     except Absent as reason:
         return Outcome(name, setup.setting, "none", note=str(reason))
-    except Exception as problem:
+    except Exception as problem:  # one check that breaks is told among the others
         where = "".join(traceback.format_exception(problem))[-3000:]
         return Outcome(name, setup.setting, "failed", float("inf"), where)
     if note == "unstable":
