@@ -246,14 +246,14 @@ class Op:
         spec = Specialisation(self._native.form(None), table, dtype, storage)
         return {"forward": emit(spec, "forward").source, "backward": emit(spec, "backward").source}
 
-    @property
+    @cached_property
     def structure(self) -> Any:
         """For each stage that has states, what kind of recurrence it is, with the reason."""
         from recc.structure import classify
 
         return tuple(classify(self.recurrence, stage) for stage in self.recurrence.stages if stage.states)
 
-    @property
+    @cached_property
     def forms(self) -> Mapping[str, Any]:
         """Each form's name with the form, or the `Refusal` that says why it does not apply."""
         from recc.forms.table import forms
