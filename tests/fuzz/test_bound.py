@@ -242,6 +242,19 @@ def test_what_torch_loses_of_a_saturated_gate_is_known() -> None:
     assert fails(case, "gradients", of_gradient("x", scaled(1.001)))
 
 
+def test_the_tail_of_gelu_is_what_is_left_of_one() -> None:
+    """Kernels have x (1 + erf) / 2 there, which is right within a unit of x, however small it is."""
+    tail = "recurrence tail\n    input x\n    output y[t] = gelu(x[t])\n"
+    for x in (-3.0, -8.0, -20.0):
+        case = case_of(tail, x=x)
+        assert right(case)
+        truth = truth_of(case)
+        lost = UNIT["float32"] * abs(x) / abs(float(truth.values["y"][0, 0]))
+        assert truth.bound("y", "float32", WAY) > lost
+        assert truth.bound("y", "float32", WAY) < 30 * lost + 1e-5
+    assert truth_of(case_of(tail, x=2.0)).bound("y", "float32", WAY) < 1e-5
+
+
 def test_a_gradient_at_infinity_need_not_be_a_number() -> None:
     """Infinite costs pass through `min`; the shares of an infinite `logsumexp` are inf / inf."""
     assert not truth_of(case_of(COSTS)).endless

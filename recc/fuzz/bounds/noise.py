@@ -64,11 +64,13 @@ class Noise:
             self.condition = max(self.condition, _condition(value))
         if not amplitude:
             return value
-        if len(self.unit) == 1:
-            return self._moved(value, amplitude, (1,) * value.ndim)
-        shape = (value.shape[0], len(self.unit), *value.shape[2:])
-        along = (1, -1, *(1,) * (len(shape) - 2))
-        return self._moved(np.broadcast_to(value, shape), amplitude, along)
+        alone = len(self.unit) == 1
+        value = value if alone else np.broadcast_to(value, (value.shape[0], len(self.unit), *value.shape[2:]))
+        along = (1,) * value.ndim if alone else (1, -1, *(1,) * (value.ndim - 2))
+        moved = self._moved(value, amplitude, along)
+        if isinstance(expr, Apply) and expr.fn == "gelu":
+            moved += _tail(value) * (self._moved(np.ones_like(value), 1.0, along) - 1)
+        return moved
 
     def of_block(self, op: blocks.Op, v: blocks.Value, value: Array) -> Array:
         """An operand or a result of an operation of a Block."""
@@ -130,6 +132,16 @@ def _endless(expr: Expr, value: Array) -> bool:
     if isinstance(expr, Reduce) and expr.fn == "logsumexp":
         return bool(np.isposinf(value.real).any())
     return isinstance(expr, Reduce | Matrix) and expr.fn not in _CHOOSING and bool(np.isinf(value).any())
+
+
+def _tail(gelu: Array) -> Array:
+    """A unit of what `gelu` is made of in kernels, x (1 + erf(x / √2)) / 2, where x is negative and less is left.
+
+    There |gelu(x)| < exp(-x² / 2), which bounds |x|; an x of more than 40 leaves nothing in any type.
+    """
+    with np.errstate(divide="ignore"):
+        x = np.minimum(np.sqrt(-2 * np.log(np.minimum(np.abs(gelu), 1))), 40)
+    return np.asarray(np.where(gelu < 0, x, 0))
 
 
 def _condition(value: Array) -> float:
