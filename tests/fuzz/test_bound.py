@@ -277,6 +277,21 @@ def test_sixteen_bits_are_held_to_their_table_and_to_float32_inside() -> None:
     assert truth.bound("x", "float64", WAY, gradient=True) < 3e-10
 
 
+def test_a_matrix_that_is_singular_for_a_type_is_told() -> None:
+    """What is solved with a condition of 1e8 has no digits in float32; an infinity has none anywhere."""
+    text = """
+recurrence solved(n, m = n)
+    input  x[n]
+    param  A[n, m]
+    output y[t] = solve[n, m](A, x[t])
+"""
+    for tilt, single, double in ((1.0, False, False), (1e-8, True, False), (1e-17, True, True), (0.0, True, True)):
+        truth = truth_of(case_of(text, A=np.array([[1, 0, 0], [0, 1, 1], [0, 1, 1 + tilt]]), steps=3, batch=3))
+        assert (truth.singular("float32"), truth.singular("float64")) == (single, double)
+    endless = truth_of(case_of(text, A=np.eye(3), x=np.array([0.0, -np.inf, 0.0])))
+    assert endless.singular("float64") and endless.bound("y", "float64", WAY) == math.inf
+
+
 def test_numbers_that_float32_lacks_are_told() -> None:
     assert truth_of(case_of(DIFFERENCE, far=1e39)).overflows("float32")
     assert not truth_of(case_of(DIFFERENCE, far=1e39)).overflows("float64")

@@ -158,12 +158,12 @@ class Truth:
         return 1 if name.startswith("final ") else 1 + len(self.request.steps)
 
     @cached_property
-    def _judged(self) -> tuple[Arrays, Arrays, float]:
-        """Gradients and values of all samples by the steps' Blocks, and the largest magnitude on the way."""
-        if not self.request.arguments and not self.request.initial:
-            return {}, {}, 0.0
+    def _judged(self) -> tuple[Arrays, Arrays, Noise]:
+        """Gradients and values of all samples by the steps' Blocks, and what was seen on the way."""
         count, lead = 1 + SAMPLES + COARSE, rows_of(self.rec, self.request)
         noise = self._noise(3, int(np.prod(lead[1:])))
+        if not self.request.arguments and not self.request.initial:
+            return {}, {}, noise
         request = replace(self._copies, arguments=self._shaken(noise, False), initial=self._shaken(noise, True))
         rows = Rows.of(self.rec, request, np.longdouble)
         # The lane is [B, samples, *heads].
@@ -183,18 +183,18 @@ class Truth:
         rows.run_lanes(form, evaluate)
         places = {n: self._axis(n) for n in self.weights}
         weights = {n: np.repeat(np.expand_dims(w, places[n]), count, places[n]) for n, w in self.weights.items()}
-        return rows.finish(weights).gradients, rows.values, noise.largest
+        return rows.finish(weights).gradients, rows.values, noise
 
     @cached_property
     def judged(self) -> tuple[Arrays, dict[str, Spread], float]:
         """Gradients, how far rounding moves each, and the largest magnitude on the way."""
-        moved, _, largest = self._judged
+        moved, _, noise = self._judged
         gradients, spreads = {}, {}
         for name, value in moved.items():
             axis = self._place(name.removeprefix("initial "), name.startswith("initial "))
             gradients[name] = np.asarray(np.take(value, 0, axis).reshape(self._given(name).shape))
             spreads[name] = self._spread(value, axis)
-        return gradients, spreads, largest
+        return gradients, spreads, noise.largest
 
     def _given(self, name: str) -> Array:
         return self.request.initial[name[8:]] if name.startswith("initial ") else self.request.arguments[name]
@@ -211,9 +211,9 @@ class Truth:
         return dtype != "float64" and self._moved[1].largest > _LARGEST
 
     def singular(self, dtype: str) -> bool:
-        """Whether a matrix on the way is singular for an element type: another elimination may meet a zero."""
+        """Whether what is solved on the way has no digits in an element type: another elimination may meet a zero."""
         unit = UNIT["float64" if dtype == "float64" else "float32"]
-        return not self._moved[1].condition * unit <= MEANINGLESS
+        return not self._judged[2].condition * unit <= MEANINGLESS
 
     @property
     def endless(self) -> bool:

@@ -32,7 +32,7 @@ class Noise:
 
     `axis` is where samples lie in a value of the reference; in Blocks they lie along the lane, `rows` of each.
 
-    Seen on the way: `largest` is the largest finite magnitude, `condition` the largest of a matrix to solve; `endless`
+    Seen on the way: `largest` is the largest finite magnitude; `condition` the largest of what Blocks solve; `endless`
     says that an infinity came where the derivative of a function is none, as that of a product or of `logsumexp` at
     +inf.
 
@@ -60,8 +60,6 @@ class Noise:
         if value.dtype.kind not in "fc":
             return value
         self.endless = self.endless or _endless(expr, value)
-        if isinstance(expr, Matrix) and expr.fn != "expm":
-            self.condition = max(self.condition, _condition(value))
         if not amplitude:
             return value
         alone = len(self.unit) == 1
@@ -75,6 +73,8 @@ class Noise:
     def of_block(self, op: blocks.Op, v: blocks.Value, value: Array) -> Array:
         """An operand or a result of an operation of a Block."""
         self._sizes.update(zip(v.axes, value.shape, strict=True))
+        if isinstance(op, blocks.Matrix) and op.fn in ("solve", "inv") and v is not op.out:
+            self.condition = max(self.condition, _condition(op, v, value))
         if "results" in self.manners and isinstance(op, blocks.Map) and op.fn == "sigmoid" and v is op.out:
             return value + self.of_lanes(v, np.ones_like(value), 1.0) - 1
         if "terms" in self.manners and isinstance(op, blocks.Map) and op.fn in ("add", "sub"):
@@ -144,10 +144,13 @@ def _tail(gelu: Array) -> Array:
     return np.asarray(np.where(gelu < 0, x, 0))
 
 
-def _condition(value: Array) -> float:
-    """The largest condition of matrices `[..., n, n]`."""
-    flat = value.reshape(-1, *value.shape[-2:])
-    good = flat[np.isfinite(flat).all((-2, -1))].astype(np.complex128 if value.dtype.kind == "c" else np.float64)
+def _condition(op: blocks.Matrix, v: blocks.Value, value: Array) -> float:
+    """The largest condition of what is solved: of matrices, `[..., n, n]`; of right sides, infinite if they are."""
+    if v is not op.args[0]:
+        return float("inf") if np.isinf(value).any() else 1.0
+    batch = tuple(a for a in v.axes if a not in (op.rows, op.cols))
+    matrices = lay(value, v.axes, (*batch, op.rows, op.cols))
+    good = matrices[np.isfinite(matrices).all((-2, -1))].astype(np.float64)
     return float(np.max(np.nan_to_num(np.linalg.cond(good), nan=np.inf), initial=1.0)) if good.size else 1.0
 
 
