@@ -57,9 +57,9 @@ class PassFunctions:
     """A pass with its functions: `None` for a Block without operations.
 
     `phases`, `functions` and `trees` belong together; a phase that is not run as a tree has `None` there. Over
-    several scan axes there are none, but `step`. `views` are the outputs of the step that may lie in the memory of
-    what it reads. `products` says whether it has products of matrices, each of which would copy what does not lie
-    row by row.
+    several scan axes there are none, but `step`. `views` are the results of the step that may lie in the memory of
+    what it reads, or of another result. `products` says whether it has products of matrices, each of which would copy
+    what does not lie row by row.
     """
 
     loop: Pass
@@ -213,21 +213,29 @@ def _functions(module: ModuleType, number: int, loop: Pass, phases: tuple[Phase,
     step = function("step") if len(loop.directions) > 1 else None
     products = any(isinstance(op, (Contract, Matrix)) for op in loop.step.ops)
     of_trees = tuple(map(tree, range(len(phases))))
-    views = _views(loop.step)
+    views = _views(loop)
     return PassFunctions(loop, function("prologue"), phases, tuple(of_phases), of_trees, step, views, products)
 
 
-def _views(block: Block) -> frozenset[str]:
-    """The outputs that may be views of inputs: nothing but moves, spreads and conversions lies between."""
-    found = {v.name for v in block.inputs}
+def _views(loop: Pass) -> frozenset[str]:
+    """The results that may be views of what the step reads, or of a result before: nothing but moves lies between."""
+    block = loop.step
+    base = {v.name: v.name for v in block.inputs}
     numbers = {op.out.name for op in block.ops if isinstance(op, Constant)}
     for op in block.ops:
         moves = isinstance(op, (Rename, Gather, Shift)) or (isinstance(op, Map) and op.fn in _SAME)
         if isinstance(op, Map) and op.fn in ("add", "mul"):
             moves = any(v.name in numbers for v in op.args)
-        if moves and any(v.name in found for v in op.operands):
-            found.add(op.out.name)
-    return frozenset(name for name, value in block.outputs if value.name in found)
+        under = [base[v.name] for v in op.operands if v.name not in numbers] if moves else []
+        base[op.out.name] = min(under, key=lambda name: name not in block.input, default=op.out.name)
+    found, taken = set(), set(block.input)
+    for port in loop.writes:
+        if port.role == "output":
+            under_it = base[block.output[port.value].name]
+            if under_it in taken:
+                found.add(port.value)
+            taken.add(under_it)
+    return frozenset(found)
 
 
 __all__ = ["Function", "Module", "PassFunctions", "TreeFunctions", "Trees", "build", "emit_module"]
