@@ -157,9 +157,10 @@ def test_a_combine_the_wrong_way_round(monkeypatch: pytest.MonkeyPatch) -> None:
                  for v in made.inputs}  # fmt: skip
 
         def move(op: Op) -> Op:
-            parts = {f: tuple(replace(v, name=names.get(v.name, v.name)) for v in args) if f == "args" else args
-                     for f, args in vars(op).items()}  # fmt: skip
-            return type(op)(**parts)
+            args = getattr(op, "args", None)
+            if args is None:
+                return op
+            return replace(op, args=tuple(replace(v, name=names.get(v.name, v.name)) for v in args))  # type: ignore[call-arg]
 
         assert all(isinstance(op, Map | Contract | Constant) for op in made.ops)
         return replace(made, ops=tuple(move(op) for op in made.ops))
