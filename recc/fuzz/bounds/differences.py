@@ -60,7 +60,8 @@ def _slopes(truth: Truth) -> Slopes:
     size = np.zeros(len(shifts), number)
     for name, weight in truth.weights.items():
         axis = 1 if name.startswith("final ") else 1 + len(request.steps)
-        terms = np.moveaxis(values[name], axis, 0) * np.conj(weight)
+        with np.errstate(invalid="ignore"):  # an infinity with a weight of zero
+            terms = np.moveaxis(values[name], axis, 0) * np.conj(weight)
         terms = np.real(terms).reshape(len(shifts), -1)
         terms = np.where(weight.reshape(1, -1) == 0, 0, terms)
         total += terms.sum(1)
