@@ -157,10 +157,9 @@ def test_a_combine_the_wrong_way_round(monkeypatch: pytest.MonkeyPatch) -> None:
                  for v in made.inputs}  # fmt: skip
 
         def move(op: Op) -> Op:
-            args = getattr(op, "args", None)
-            if args is None:
+            if not isinstance(op, Map | Contract):
                 return op
-            return replace(op, args=tuple(replace(v, name=names.get(v.name, v.name)) for v in args))  # type: ignore[call-arg]
+            return replace(op, args=tuple(replace(v, name=names.get(v.name, v.name)) for v in op.args))
 
         assert all(isinstance(op, Map | Contract | Constant) for op in made.ops)
         return replace(made, ops=tuple(move(op) for op in made.ops))
