@@ -220,18 +220,19 @@ def _functions(module: ModuleType, number: int, loop: Pass, phases: tuple[Phase,
 def _views(loop: Pass) -> frozenset[str]:
     """The results that may be views of what the step reads, or of a result before: nothing but moves lies between."""
     block = loop.step
-    base = {v.name: v.name for v in block.inputs}
+    read = {v.name for v in block.inputs}
+    base = {name: name for name in read}
     numbers = {op.out.name for op in block.ops if isinstance(op, Constant)}
     for op in block.ops:
         moves = isinstance(op, (Rename, Gather, Shift)) or (isinstance(op, Map) and op.fn in _SAME)
         if isinstance(op, Map) and op.fn in ("add", "mul"):
             moves = any(v.name in numbers for v in op.args)
         under = [base[v.name] for v in op.operands if v.name not in numbers] if moves else []
-        base[op.out.name] = min(under, key=lambda name: name not in block.input, default=op.out.name)
-    found, taken = set(), set(block.input)
+        base[op.out.name] = next((name for name in under if name in read), under[0] if under else op.out.name)
+    found, taken, results = set(), set(read), block.output
     for port in loop.writes:
         if port.role == "output":
-            under_it = base[block.output[port.value].name]
+            under_it = base[results[port.value].name]
             if under_it in taken:
                 found.add(port.value)
             taken.add(under_it)
